@@ -1,0 +1,481 @@
+//! The questions and the write door.
+
+use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use lyceum_model::{
+    AccessToken, AccountDataEntry, Alias, Appended, BackupSession, BackupVersion, Batch, Committed,
+    CrossSigningKey, Device, DeviceKeys, Event, Expect, KeySignature, Media, MediaId, Membership,
+    OneTimeKey, Position, Presence, Receipt, RegistrationToken, RoomHead, Seq, StateKey,
+    StoredEvent, Threepid, Ticket, TicketKind, Timestamp, ToDevice, Touch, TransactionId,
+    TransactionOutcome, UnreadCounts, User,
+};
+use ruma_common::{
+    DeviceId, EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId,
+    RoomVersionId, UserId,
+};
+
+/// Storage is broken: a disk, a database, a damaged file. Never "not found".
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StorageError {
+    /// There is no room to write.
+    #[error("the disk is full")]
+    Full,
+    /// The database cannot be reached now.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// Anything else.
+    #[error("storage failed: {0}")]
+    Broken(String),
+}
+
+/// Why a batch was not stored. Nothing of it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// A fact that the decision rested on no longer holds: load again, decide again.
+    #[error("decided on something that changed meanwhile: {0:?}")]
+    Stale(Expect),
+    /// Storage is broken.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The pending answer to a submitted batch.
+pub type CommitTicket =
+    Pin<Box<dyn Future<Output = Result<Committed, CommitError>> + Send + 'static>>;
+
+/// A commit that readers can see now.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Its number.
+    pub position: Position,
+    /// What it touched.
+    pub touches: Arc<Vec<Touch>>,
+    /// The batch and the places of its events, if this node wrote it.
+    pub own: Option<(Arc<Batch>, Arc<Vec<Appended>>)>,
+}
+
+/// A room with its present state.
+#[derive(Debug, Clone)]
+pub struct RoomRecord {
+    /// Its id.
+    pub room_id: OwnedRoomId,
+    /// Its version.
+    pub version: RoomVersionId,
+    /// Counts its commits.
+    pub revision: u64,
+    /// The ends of its graph.
+    pub heads: Vec<RoomHead>,
+    /// The place of its newest timeline event (0 if none).
+    pub last_seq: Seq,
+    /// The commit of its newest timeline event.
+    pub last_position: Position,
+    /// Whether it is in the public directory.
+    pub is_published: bool,
+    /// Its present state, ordered by (type, state key).
+    pub state: Vec<Arc<Event>>,
+}
+
+/// A room without its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// Its id.
+    pub room_id: OwnedRoomId,
+    /// Its version.
+    pub version: RoomVersionId,
+    /// Whether it is in the public directory.
+    pub is_published: bool,
+    /// How many members it has.
+    pub joined: u64,
+}
+
+/// Rooms after a room, ordered by id.
+#[derive(Debug, Clone)]
+pub struct RoomPage {
+    /// Only rooms whose id is greater.
+    pub after: Option<OwnedRoomId>,
+    /// Only rooms in the public directory.
+    pub only_published: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which of the two states around an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateSide {
+    /// Before it.
+    Before,
+    /// After it.
+    After,
+}
+
+/// The state of a room at one event.
+#[derive(Debug, Clone)]
+pub struct StateOf {
+    /// The event.
+    pub event_id: OwnedEventId,
+    /// Before or after it.
+    pub side: StateSide,
+}
+
+/// How much of a state is wanted.
+#[derive(Debug, Clone)]
+pub enum StateWanted {
+    /// All of it.
+    All,
+    /// These entries.
+    Keys(Vec<StateKey>),
+}
+
+/// In which direction of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Older events first come the newest: `dir=b`.
+    Backward,
+    /// Towards the present: `dir=f`.
+    Forward,
+}
+
+/// A stretch of a room's timeline (events with [`lyceum_model::Placement::Timeline`] or
+/// `History`; never soft-failed, rejected or outlying ones).
+#[derive(Debug, Clone)]
+pub struct TimelinePage {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Forward: the first place wanted. Backward: the place *before* which to begin (exclusive);
+    /// `Seq(i64::MAX)` is the end.
+    pub from: Seq,
+    /// Where to stop: forward exclusive, backward the last one wanted (inclusive).
+    pub until: Option<Seq>,
+    /// Only events of commits up to this one.
+    pub up_to: Position,
+    /// The direction; the answer is in this order.
+    pub direction: Direction,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A user's standing in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomMembership {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// The user.
+    pub user_id: OwnedUserId,
+    /// What they are to it.
+    pub membership: Membership,
+    /// The member event.
+    pub event_id: OwnedEventId,
+    /// The commit that brought it into the present state.
+    pub position: Position,
+    /// Whether they asked not to see it any more.
+    pub is_forgotten: bool,
+}
+
+/// What happened to a user in `(from, to]`, as far as it cannot be asked for by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserChanges {
+    /// Rooms in which the user is joined now and that have timeline events since.
+    pub timelines: Vec<OwnedRoomId>,
+    /// Joined rooms with receipts since.
+    pub receipts: Vec<OwnedRoomId>,
+    /// Joined rooms in which somebody began or stopped typing since.
+    pub typing: Vec<OwnedRoomId>,
+    /// The user's memberships that changed since, of all kinds.
+    pub memberships: Vec<RoomMembership>,
+}
+
+/// How many keys of each algorithm are left for a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyCounts {
+    /// One-time keys by algorithm.
+    pub one_time: BTreeMap<String, u64>,
+    /// Algorithms with a fallback key that nobody has used yet.
+    pub unused_fallback: Vec<String>,
+}
+
+/// A key that can be handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimableKey {
+    /// The key.
+    pub key: OneTimeKey,
+    /// Whether it is the fallback key: it stays.
+    pub is_fallback: bool,
+}
+
+/// Which accounts an admin wants to see.
+#[derive(Debug, Clone, Default)]
+pub struct UserSelection {
+    /// The id or display name contains this (any case).
+    pub name_contains: Option<String>,
+    /// Deactivated ones too.
+    pub with_deactivated: bool,
+    /// Only admins, or only others.
+    pub is_admin: Option<bool>,
+}
+
+/// Accounts after an account, ordered by id.
+#[derive(Debug, Clone)]
+pub struct UserPage {
+    /// Which.
+    pub selection: UserSelection,
+    /// Only users whose id is greater.
+    pub after: Option<OwnedUserId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Files after a file, ordered by id.
+#[derive(Debug, Clone)]
+pub struct MediaPage {
+    /// Only files of this uploader.
+    pub uploader: Option<OwnedUserId>,
+    /// Only files whose id is greater.
+    pub after: Option<MediaId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Everything that is stored. Answers to questions see at least every commit whose ticket has
+/// resolved; questions with an upper position never see beyond it.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    // ── writing ──
+
+    /// Hands a batch in. Batches of one node are stored in the order of the calls; the ticket
+    /// resolves when the batch is durable and published.
+    fn submit(&self, batch: Batch) -> CommitTicket;
+
+    /// Names who is told of every commit, of this node and of others, in the order of positions,
+    /// before the ticket of the batch resolves. To be set once, before the first batch. The
+    /// listener must be quick: it runs on the path of the writer.
+    fn listen(&self, listener: Box<dyn Fn(Published) + Send + Sync>);
+
+    /// The newest published commit.
+    fn position(&self) -> Position;
+
+    /// Finishes what was handed in and closes. Nothing may be submitted afterwards.
+    async fn close(&self) -> Result<(), StorageError>;
+
+    // ── rooms ──
+
+    /// A room with its present state; `None` if this server does not know it.
+    async fn room(&self, room_id: &RoomId) -> Result<Option<RoomRecord>, StorageError>;
+    /// Rooms in the order of their ids.
+    async fn rooms(&self, page: RoomPage) -> Result<Vec<RoomSummary>, StorageError>;
+    /// Those of the events that are known, in the order asked.
+    async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<StoredEvent>, StorageError>;
+    /// A stretch of a timeline.
+    async fn timeline(&self, page: TimelinePage) -> Result<Vec<StoredEvent>, StorageError>;
+    /// The place of the newest timeline event of a room in commits up to `at`; `Seq(0)` if none.
+    async fn seq_at(&self, room_id: &RoomId, at: Position) -> Result<Seq, StorageError>;
+    /// The state around an event, ordered by (type, state key); `None` if it is not known.
+    async fn state_at(
+        &self,
+        of: StateOf,
+        wanted: StateWanted,
+    ) -> Result<Option<Vec<Arc<Event>>>, StorageError>;
+    /// Entries of `to` that `from` does not have, or has otherwise; `from: None` is the empty
+    /// state. `None` if one of the states is not known. Entries that `to` lacks are not told.
+    async fn state_difference(
+        &self,
+        from: Option<StateOf>,
+        to: StateOf,
+    ) -> Result<Option<Vec<Arc<Event>>>, StorageError>;
+    /// All standings of a user in rooms, forgotten ones too, ordered by room id.
+    async fn memberships(&self, user_id: &UserId) -> Result<Vec<RoomMembership>, StorageError>;
+    /// What a transaction has done, if it has happened.
+    async fn transaction(
+        &self,
+        id: &TransactionId,
+    ) -> Result<Option<TransactionOutcome>, StorageError>;
+    /// Visible events that relate to `parent`, newest first, before `before` (exclusive), of one
+    /// relation kind if given.
+    async fn relations(
+        &self,
+        parent: &EventId,
+        kind: Option<&str>,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StorageError>;
+    /// What an alias names.
+    async fn alias(&self, alias: &RoomAliasId) -> Result<Option<Alias>, StorageError>;
+    /// The aliases of a room, ordered.
+    async fn aliases(&self, room_id: &RoomId) -> Result<Vec<Alias>, StorageError>;
+    /// Who is typing, ordered by user id (those whose time has passed too).
+    async fn typing(&self, room_id: &RoomId)
+    -> Result<Vec<(OwnedUserId, Timestamp)>, StorageError>;
+    /// Receipts of these rooms that were set in `(from, to]`, private ones too, ordered by room,
+    /// user, kind, thread.
+    async fn receipts(
+        &self,
+        room_ids: &[OwnedRoomId],
+        from: Position,
+        to: Position,
+    ) -> Result<Vec<Receipt>, StorageError>;
+    /// What happened to a user in `(from, to]`; lists ordered by room id.
+    async fn changes_for(
+        &self,
+        user_id: &UserId,
+        from: Position,
+        to: Position,
+    ) -> Result<UserChanges, StorageError>;
+
+    // ── accounts ──
+
+    /// An account.
+    async fn user(&self, user_id: &UserId) -> Result<Option<User>, StorageError>;
+    /// Accounts in the order of their ids.
+    async fn users(&self, page: UserPage) -> Result<Vec<User>, StorageError>;
+    /// How many accounts a selection has.
+    async fn user_count(&self, selection: UserSelection) -> Result<u64, StorageError>;
+    /// Profile fields (JSON values) of these users; users without a profile are missing.
+    async fn profiles(
+        &self,
+        user_ids: &[OwnedUserId],
+    ) -> Result<BTreeMap<OwnedUserId, BTreeMap<String, String>>, StorageError>;
+    /// Active accounts whose id or display name contains `term` (any case), ordered by id.
+    async fn search_users(
+        &self,
+        term: &str,
+        limit: usize,
+    ) -> Result<Vec<OwnedUserId>, StorageError>;
+    /// The devices of these users, ordered by user and device id.
+    async fn devices(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Device>, StorageError>;
+    /// A token by its hash, also when its time has passed.
+    async fn token(&self, hash: &[u8; 32]) -> Result<Option<AccessToken>, StorageError>;
+    /// All tokens of a user.
+    async fn tokens_of(&self, user_id: &UserId) -> Result<Vec<AccessToken>, StorageError>;
+    /// A short-lived secret, also when its time has passed.
+    async fn ticket(&self, kind: TicketKind, key: &str) -> Result<Option<Ticket>, StorageError>;
+    /// A user's account data of the whole account and all rooms set in `(from, to]`, ordered by
+    /// room and type; deleted entries (content `None`) only when `from` is not 0.
+    async fn account_data(
+        &self,
+        user_id: &UserId,
+        from: Position,
+        to: Position,
+    ) -> Result<Vec<AccountDataEntry>, StorageError>;
+    /// One piece of account data, unless it was deleted.
+    async fn account_data_entry(
+        &self,
+        user_id: &UserId,
+        room_id: Option<&RoomId>,
+        kind: &str,
+    ) -> Result<Option<AccountDataEntry>, StorageError>;
+    /// A kept filter.
+    async fn filter(
+        &self,
+        user_id: &UserId,
+        filter_id: &str,
+    ) -> Result<Option<String>, StorageError>;
+    /// Counted notifications of a user in all rooms.
+    async fn unread(&self, user_id: &UserId) -> Result<Vec<UnreadCounts>, StorageError>;
+    /// The presence of these users, as far as they ever had one.
+    async fn presence(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Presence>, StorageError>;
+    /// Presence that was set in `(from, to]`, oldest first, at most `limit`.
+    async fn presence_changes(
+        &self,
+        from: Position,
+        to: Position,
+        limit: usize,
+    ) -> Result<Vec<Presence>, StorageError>;
+    /// A registration token.
+    async fn registration_token(
+        &self,
+        token: &str,
+    ) -> Result<Option<RegistrationToken>, StorageError>;
+    /// All registration tokens, ordered.
+    async fn registration_tokens(&self) -> Result<Vec<RegistrationToken>, StorageError>;
+    /// The addresses bound to a user, ordered.
+    async fn threepids(&self, user_id: &UserId) -> Result<Vec<Threepid>, StorageError>;
+    /// To whom an address is bound.
+    async fn threepid(
+        &self,
+        medium: &str,
+        address: &str,
+    ) -> Result<Option<Threepid>, StorageError>;
+
+    // ── encryption ──
+
+    /// The identity keys of all devices of these users, ordered by user and device id.
+    async fn device_keys(&self, user_ids: &[OwnedUserId])
+    -> Result<Vec<DeviceKeys>, StorageError>;
+    /// How many keys are left for a device.
+    async fn key_counts(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+    ) -> Result<KeyCounts, StorageError>;
+    /// One-time keys of a device that are already there, of those named (to refuse changed ones).
+    async fn one_time_keys(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+        key_ids: &[String],
+    ) -> Result<Vec<OneTimeKey>, StorageError>;
+    /// The keys to hand out next for (user, device, algorithm): the oldest one-time key, else
+    /// the fallback key. In the order asked; missing where there is none.
+    async fn claimable_keys(
+        &self,
+        wanted: &[(OwnedUserId, OwnedDeviceId, String)],
+    ) -> Result<BTreeMap<(OwnedUserId, OwnedDeviceId, String), ClaimableKey>, StorageError>;
+    /// The cross-signing keys of these users, ordered by user and usage.
+    async fn cross_signing_keys(
+        &self,
+        user_ids: &[OwnedUserId],
+    ) -> Result<Vec<CrossSigningKey>, StorageError>;
+    /// All signatures over keys of these users, ordered.
+    async fn signatures(&self, targets: &[OwnedUserId]) -> Result<Vec<KeySignature>, StorageError>;
+    /// Users whose device lists changed in `(from, to]`, ordered by id, each once.
+    async fn device_list_changes(
+        &self,
+        from: Position,
+        to: Position,
+    ) -> Result<Vec<OwnedUserId>, StorageError>;
+    /// Messages waiting for a device, in commits up to `to`, oldest first, at most `limit`.
+    async fn to_device(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+        to: Position,
+        limit: usize,
+    ) -> Result<Vec<ToDevice>, StorageError>;
+    /// How many messages wait for a device.
+    async fn to_device_count(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+    ) -> Result<u64, StorageError>;
+    /// A backup version, or the newest one that was not removed.
+    async fn backup(
+        &self,
+        user_id: &UserId,
+        version: Option<u64>,
+    ) -> Result<Option<BackupVersion>, StorageError>;
+    /// The highest version number a user's backups ever had; 0: none.
+    async fn newest_backup_number(&self, user_id: &UserId) -> Result<u64, StorageError>;
+    /// Keys of a backup, ordered by room and session: all, of one room, or one.
+    async fn backup_sessions(
+        &self,
+        user_id: &UserId,
+        version: u64,
+        room_id: Option<&RoomId>,
+        session_id: Option<&str>,
+    ) -> Result<Vec<BackupSession>, StorageError>;
+
+    // ── files and settings ──
+
+    /// The record of a file.
+    async fn media(&self, id: &MediaId) -> Result<Option<Media>, StorageError>;
+    /// Files in the order of their ids.
+    async fn media_list(&self, page: MediaPage) -> Result<Vec<Media>, StorageError>;
+    /// How many promised uploads of a user have not come and are not overdue at `now`.
+    async fn pending_uploads(
+        &self,
+        user_id: &UserId,
+        now: Timestamp,
+    ) -> Result<u64, StorageError>;
+    /// A setting of the server.
+    async fn setting(&self, key: &str) -> Result<Option<String>, StorageError>;
+}
