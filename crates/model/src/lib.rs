@@ -6,6 +6,7 @@
 mod account;
 mod batch;
 mod event;
+mod matrix_error;
 mod media;
 mod room_change;
 mod time;
@@ -18,6 +19,7 @@ pub use account::{
 };
 pub use batch::{Batch, Change, Committed, Expect, MediaIdText, Position, Touch};
 pub use event::{Event, InvalidEvent, RelatesTo, StateKey};
+pub use matrix_error::MatrixError;
 pub use media::{Media, MediaChange, MediaId};
 pub use room_change::{
     Alias, Appended, Membership, Placement, RoomChange, RoomHead, RoomHeads, Seq, StateBefore,

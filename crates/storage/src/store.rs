@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin, sync::Arc
 use async_trait::async_trait;
 use lyceum_model::{
     AccessToken, AccountDataEntry, Alias, Appended, BackupSession, BackupVersion, Batch, Committed,
-    CrossSigningKey, Device, DeviceKeys, Event, Expect, KeySignature, Media, MediaId, Membership,
+    CrossSigningKey, Device, DeviceKeys, Event, Expect, KeySignature, MatrixError, Media, MediaId, Membership,
     OneTimeKey, Position, Presence, Receipt, RegistrationToken, RoomHead, Seq, StateKey,
     StoredEvent, Threepid, Ticket, TicketKind, Timestamp, ToDevice, Touch, TransactionId,
     TransactionOutcome, UnreadCounts, User,
@@ -478,4 +478,27 @@ pub trait Store: Send + Sync + Debug {
     ) -> Result<u64, StorageError>;
     /// A setting of the server.
     async fn setting(&self, key: &str) -> Result<Option<String>, StorageError>;
+}
+
+impl From<StorageError> for MatrixError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Full => Self::storage_full("The server's disk is full"),
+            StorageError::Unreachable(_) => {
+                Self::new(503, "M_UNKNOWN", "The server's database cannot be reached")
+            }
+            StorageError::Broken(_) => Self::internal("The server could not read or write its data"),
+        }
+    }
+}
+
+impl From<CommitError> for MatrixError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Stale(_) => {
+                Self::new(409, "M_UNKNOWN", "This changed at the same time; please try again")
+            }
+            CommitError::Storage(error) => error.into(),
+        }
+    }
 }
