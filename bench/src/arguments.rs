@@ -60,15 +60,22 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Optio
         if argument == "--help" || argument == "-h" {
             return Ok(None);
         }
-        let value = arguments.next().with_context(|| format!("{argument} needs a value"))?;
+        let value = arguments
+            .next()
+            .with_context(|| format!("{argument} needs a value"))?;
         match argument.as_str() {
             "--lyceum" => {
-                let origin = Origin::Lyceum { binary: absolute(&value)?, storage_url: String::new() };
+                let origin = Origin::Lyceum {
+                    binary: absolute(&value)?,
+                    storage_url: String::new(),
+                };
                 options.servers.push(("lyceum".to_owned(), origin));
             }
             "--storage" => storage_url = value,
             "--synapse" => {
-                let origin = Origin::Synapse { python: absolute(&value)? };
+                let origin = Origin::Synapse {
+                    python: absolute(&value)?,
+                };
                 options.servers.push(("synapse".to_owned(), origin));
             }
             "--server" => options.servers.push(running_server(&value)?),
@@ -79,13 +86,18 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Optio
             }
             "--budget-s" => {
                 let seconds: f64 = value.parse().context("--budget-s is a number of seconds")?;
-                ensure!((0.1..=600.0).contains(&seconds), "--budget-s is from 0.1 to 600");
+                ensure!(
+                    (0.1..=600.0).contains(&seconds),
+                    "--budget-s is from 0.1 to 600"
+                );
                 options.budget = Duration::from_secs_f64(seconds);
             }
             "--members" => options.members = size(&value, MEMBERS_MAX)?,
             "--course" => {
-                options.courses =
-                    value.split(',').map(|size_text| size(size_text, COURSE_MAX)).collect::<Result<_>>()?;
+                options.courses = value
+                    .split(',')
+                    .map(|size_text| size(size_text, COURSE_MAX))
+                    .collect::<Result<_>>()?;
             }
             "--json" => options.json = Some(PathBuf::from(value)),
             "--work-dir" => options.work_dir = Some(absolute(&value)?),
@@ -93,16 +105,24 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Optio
         }
     }
     for (_, origin) in &mut options.servers {
-        if let Origin::Lyceum { storage_url: url, .. } = origin {
+        if let Origin::Lyceum {
+            storage_url: url, ..
+        } = origin
+        {
             url.clone_from(&storage_url);
         }
     }
-    ensure!(!options.servers.is_empty(), "no server to measure; --help lists the arguments");
+    ensure!(
+        !options.servers.is_empty(),
+        "no server to measure; --help lists the arguments"
+    );
     Ok(Some(options))
 }
 
 fn size(text: &str, max: usize) -> Result<usize> {
-    let size: usize = text.parse().with_context(|| format!("{text} is not a size"))?;
+    let size: usize = text
+        .parse()
+        .with_context(|| format!("{text} is not a size"))?;
     ensure!((1..=max).contains(&size), "{size} is not from 1 to {max}");
     Ok(size)
 }
@@ -116,7 +136,9 @@ fn running_server(text: &str) -> Result<(String, Origin)> {
     let (mut name, mut address, mut pid) = (None, None, None);
     let (mut data, mut secret) = (PathBuf::new(), String::new());
     for part in text.split(',') {
-        let (key, value) = part.split_once('=').with_context(|| format!("{part} is not KEY=VALUE"))?;
+        let (key, value) = part
+            .split_once('=')
+            .with_context(|| format!("{part} is not KEY=VALUE"))?;
         match key {
             "name" => name = Some(value.to_owned()),
             "url" => address = Some(loopback_address(value)?),
@@ -128,15 +150,30 @@ fn running_server(text: &str) -> Result<(String, Origin)> {
     }
     let name = name.context("--server needs name=")?;
     let address = address.context("--server needs url=")?;
-    Ok((name, Origin::Running { address, pid, data, secret }))
+    Ok((
+        name,
+        Origin::Running {
+            address,
+            pid,
+            data,
+            secret,
+        },
+    ))
 }
 
 /// Load goes to this machine only.
 fn loopback_address(url: &str) -> Result<SocketAddr> {
-    let rest = url.strip_prefix("http://").context("url starts with http://")?;
+    let rest = url
+        .strip_prefix("http://")
+        .context("url starts with http://")?;
     let rest = rest.trim_end_matches('/').replace("localhost", "127.0.0.1");
-    let address: SocketAddr = rest.parse().with_context(|| format!("{url} has no address and port"))?;
-    ensure!(address.ip().is_loopback(), "{url} is not on this machine; load is sent nowhere else");
+    let address: SocketAddr = rest
+        .parse()
+        .with_context(|| format!("{url} has no address and port"))?;
+    ensure!(
+        address.ip().is_loopback(),
+        "{url} is not on this machine; load is sent nowhere else"
+    );
     Ok(address)
 }
 
@@ -149,7 +186,11 @@ mod tests {
         let text = match result {
             Ok(Some(options)) => format!(
                 "{:?} {} {:?}",
-                options.servers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+                options
+                    .servers
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect::<Vec<_>>(),
                 options.phases.len(),
                 options.courses
             ),
@@ -163,11 +204,20 @@ mod tests {
     fn command_lines() {
         check("--help", "help");
         check("", "no server to measure; --help lists the arguments");
-        check("--lyceum a --synapse b --phases send,sync,send", r#"["lyceum", "synapse"] 2 [30, 300]"#);
-        check("--lyceum a --phases nonsense", "no phase is called nonsense");
+        check(
+            "--lyceum a --synapse b --phases send,sync,send",
+            r#"["lyceum", "synapse"] 2 [30, 300]"#,
+        );
+        check(
+            "--lyceum a --phases nonsense",
+            "no phase is called nonsense",
+        );
         check("--lyceum a --course 30,4000", "4000 is not from 1 to 3000");
         check("--lyceum", "--lyceum needs a value");
-        check("--server name=x,url=http://127.0.0.1:8008,registration_secret=s --course 7", r#"["x"] 15 [7]"#);
+        check(
+            "--server name=x,url=http://127.0.0.1:8008,registration_secret=s --course 7",
+            r#"["x"] 15 [7]"#,
+        );
         check(
             "--server name=x,url=http://192.168.1.1:8008",
             "http://192.168.1.1:8008 is not on this machine; load is sent nowhere else",

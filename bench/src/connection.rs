@@ -32,8 +32,13 @@ pub(crate) struct Answer {
 impl Answer {
     /// The body as JSON.
     pub(crate) fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body)
-            .with_context(|| format!("status {}: the body is not JSON: {}", self.status, self.excerpt()))
+        serde_json::from_slice(&self.body).with_context(|| {
+            format!(
+                "status {}: the body is not JSON: {}",
+                self.status,
+                self.excerpt()
+            )
+        })
     }
 
     /// The body as JSON, when the status is one of success.
@@ -45,7 +50,10 @@ impl Answer {
     }
 
     fn excerpt(&self) -> String {
-        String::from_utf8_lossy(&self.body).chars().take(200).collect()
+        String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(200)
+            .collect()
     }
 }
 
@@ -58,7 +66,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Connection { address, sender: None }
+        Connection {
+            address,
+            sender: None,
+        }
     }
 
     /// Opens the connection now, so that no measured request pays for it.
@@ -76,12 +87,14 @@ impl Connection {
 
     /// `POST` of JSON with a token.
     pub(crate) async fn post(&mut self, path: &str, token: &str, body: &Value) -> Result<Answer> {
-        self.call(Method::POST, path, Some(token), Some(body_of(body))).await
+        self.call(Method::POST, path, Some(token), Some(body_of(body)))
+            .await
     }
 
     /// `PUT` of JSON with a token.
     pub(crate) async fn put(&mut self, path: &str, token: &str, body: &Value) -> Result<Answer> {
-        self.call(Method::PUT, path, Some(token), Some(body_of(body))).await
+        self.call(Method::PUT, path, Some(token), Some(body_of(body)))
+            .await
     }
 
     /// Any request; the body is JSON where there is one.
@@ -94,7 +107,15 @@ impl Connection {
     ) -> Result<Answer> {
         let content_type = body.as_ref().map(|_| "application/json");
         let body = body.unwrap_or_default();
-        self.ask(&Call { method, path, token, body, content_type, is_last: false }).await
+        self.ask(&Call {
+            method,
+            path,
+            token,
+            body,
+            content_type,
+            is_last: false,
+        })
+        .await
     }
 
     /// Sends a request over the kept connection.
@@ -146,11 +167,17 @@ impl Call<'_> {
     fn request(&self, address: SocketAddr) -> Result<Request<Full<Bytes>>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.path.parse().with_context(|| format!("path {}", self.path))?;
+        *request.uri_mut() = self
+            .path
+            .parse()
+            .with_context(|| format!("path {}", self.path))?;
         let headers = request.headers_mut();
         headers.insert(HOST, HeaderValue::from_str(&address.to_string())?);
         if let Some(token) = self.token {
-            headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}"))?);
+            headers.insert(
+                AUTHORIZATION,
+                HeaderValue::from_str(&format!("Bearer {token}"))?,
+            );
         }
         if let Some(content_type) = self.content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type)?);
@@ -171,10 +198,13 @@ impl fmt::Display for Call<'_> {
 /// One request over a connection of its own, as Moodle sends them.
 pub(crate) async fn ask_once(address: SocketAddr, call: &Call<'_>) -> Result<Answer> {
     let mut sender = connect(address).await?;
-    timeout(ANSWER_TIMEOUT, exchange(&mut sender, call.request(address)?))
-        .await
-        .map_err(|_| anyhow!("{call}: no answer in {ANSWER_TIMEOUT:?}"))?
-        .with_context(|| call.to_string())
+    timeout(
+        ANSWER_TIMEOUT,
+        exchange(&mut sender, call.request(address)?),
+    )
+    .await
+    .map_err(|_| anyhow!("{call}: no answer in {ANSWER_TIMEOUT:?}"))?
+    .with_context(|| call.to_string())
 }
 
 fn body_of(body: &Value) -> Bytes {
@@ -182,10 +212,15 @@ fn body_of(body: &Value) -> Bytes {
 }
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("connect {address}"))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("connect {address}"))?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    #[expect(clippy::disallowed_methods, reason = "it ends with its connection, within the driver")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with its connection, within the driver"
+    )]
     tokio::spawn(async move {
         // The error, if any, also reaches the request that waits for the answer.
         let _ = connection.await;

@@ -48,10 +48,17 @@ impl Floor {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let stdout = child.stdout.take().context("the floor server has no output")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the floor server has no output")?;
         let line = BufReader::new(stdout).lines().next_line().await?;
         let address = line.context("the floor server did not start")?.parse()?;
-        Ok(Floor { address, pid: child.id(), _child: child })
+        Ok(Floor {
+            address,
+            pid: child.id(),
+            _child: child,
+        })
     }
 }
 
@@ -64,7 +71,9 @@ struct Waiting {
 pub(crate) async fn serve(file: &Path) -> Result<()> {
     let file = OpenOptions::new().create(true).append(true).open(file)?;
     let (queue, waiting) = mpsc::channel(WAITING_MAX);
-    std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(file, waiting))?;
+    std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || write(file, waiting))?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", listener.local_addr()?)?;
@@ -77,7 +86,9 @@ pub(crate) async fn serve(file: &Path) -> Result<()> {
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, queue.clone()));
             // A client that goes away is no concern of the floor.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -119,7 +130,11 @@ fn write(mut file: File, mut waiting: mpsc::Receiver<Waiting>) {
             bytes.extend_from_slice(&entry.body);
             bytes.push(b'\n');
         }
-        if file.write_all(&bytes).and_then(|()| file.sync_data()).is_err() {
+        if file
+            .write_all(&bytes)
+            .and_then(|()| file.sync_data())
+            .is_err()
+        {
             return;
         }
         for entry in group.drain(..) {

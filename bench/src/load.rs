@@ -83,7 +83,14 @@ where
     }
     let elapsed = start.elapsed();
     latencies_us.sort_unstable();
-    Ok((Load { count: latencies_us.len() as u64, elapsed, latencies_us }, workers))
+    Ok((
+        Load {
+            count: latencies_us.len() as u64,
+            elapsed,
+            latencies_us,
+        },
+        workers,
+    ))
 }
 
 /// The middle of a list of measurements.
@@ -99,12 +106,19 @@ mod tests {
 
     #[tokio::test]
     async fn each_ticket_is_given_once() {
-        let bound = Bound { time: Duration::from_secs(5), count_max: 100 };
-        let (load, workers) = load(vec![Vec::new(); 7], bound, |mut seen: Vec<u64>, ticket| async move {
-            tokio::task::yield_now().await;
-            seen.push(ticket);
-            Ok(seen)
-        })
+        let bound = Bound {
+            time: Duration::from_secs(5),
+            count_max: 100,
+        };
+        let (load, workers) = load(
+            vec![Vec::new(); 7],
+            bound,
+            |mut seen: Vec<u64>, ticket| async move {
+                tokio::task::yield_now().await;
+                seen.push(ticket);
+                Ok(seen)
+            },
+        )
         .await
         .unwrap();
         let mut seen: Vec<u64> = workers.into_iter().flatten().collect();
@@ -115,7 +129,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_step_fails_the_load() {
-        let bound = Bound { time: Duration::from_secs(5), count_max: 10 };
+        let bound = Bound {
+            time: Duration::from_secs(5),
+            count_max: 10,
+        };
         let result = load(vec![(); 2], bound, |(), ticket| async move {
             anyhow::ensure!(ticket != 3, "step {ticket}");
             Ok(())

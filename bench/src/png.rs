@@ -6,7 +6,11 @@ pub(crate) fn gradient(width: u32, height: u32, seed: u8) -> Vec<u8> {
     for y in 0..height {
         rows.push(0);
         for x in 0..width {
-            rows.extend([(x & 0xff) as u8, (y & 0xff) as u8, ((x ^ y) & 0xff) as u8 ^ seed]);
+            rows.extend([
+                (x & 0xff) as u8,
+                (y & 0xff) as u8,
+                ((x ^ y) & 0xff) as u8 ^ seed,
+            ]);
         }
     }
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
@@ -54,7 +58,11 @@ fn crc32(data: &[u8]) -> u32 {
     for byte in data {
         sum ^= u32::from(*byte);
         for _ in 0..8 {
-            sum = if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 };
+            sum = if sum & 1 == 1 {
+                (sum >> 1) ^ 0xedb8_8320
+            } else {
+                sum >> 1
+            };
         }
     }
     !sum
@@ -67,7 +75,10 @@ mod tests {
     #[test]
     fn sums_are_those_of_the_standards() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-        assert_eq!(stored_zlib(b"Wikipedia")[14..], 0x11e6_0398_u32.to_be_bytes()[..]);
+        assert_eq!(
+            stored_zlib(b"Wikipedia")[14..],
+            0x11e6_0398_u32.to_be_bytes()[..]
+        );
     }
 
     #[test]

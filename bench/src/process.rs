@@ -22,11 +22,17 @@ impl Usage {
     /// Reads the counters of a process tree and of the device below a folder.
     pub(crate) fn read(pid: Option<u32>, data: &Path) -> Self {
         let cpu_ms = pid.map_or(0.0, |pid| {
-            process_tree(pid).into_iter().filter_map(cpu_ticks).sum::<u64>() as f64
+            process_tree(pid)
+                .into_iter()
+                .filter_map(cpu_ticks)
+                .sum::<u64>() as f64
                 / TICKS_A_SECOND
                 * 1000.0
         });
-        Usage { cpu_ms, flushes: device_flushes(data).unwrap_or(0) }
+        Usage {
+            cpu_ms,
+            flushes: device_flushes(data).unwrap_or(0),
+        }
     }
 
     pub(crate) fn since(self, earlier: Usage) -> Usage {
@@ -57,10 +63,14 @@ pub(crate) fn memory_mib(pid: u32) -> (f64, f64) {
 
 /// Bytes that a folder occupies on disk, all files in all folders below.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
     let mut bytes = 0;
     for entry in entries.flatten() {
-        let Ok(metadata) = entry.metadata() else { continue };
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
         if metadata.is_dir() {
             bytes += disk_bytes(&entry.path());
         } else {
@@ -73,7 +83,9 @@ pub(crate) fn disk_bytes(folder: &Path) -> u64 {
 /// The journal mode of each SQLite database in a folder, read from the file's header.
 pub(crate) fn sqlite_journals(folder: &Path) -> Vec<String> {
     let mut journals = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return journals };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return journals;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         let mut header = [0u8; 20];
@@ -83,7 +95,11 @@ pub(crate) fn sqlite_journals(folder: &Path) -> Vec<String> {
         if !is_read || !header.starts_with(b"SQLite format 3\0") {
             continue;
         }
-        let mode = if header[18] == 2 { "WAL" } else { "rollback journal" };
+        let mode = if header[18] == 2 {
+            "WAL"
+        } else {
+            "rollback journal"
+        };
         journals.push(format!("{}: {mode}", entry.file_name().to_string_lossy()));
     }
     journals.sort();
@@ -93,12 +109,19 @@ pub(crate) fn sqlite_journals(folder: &Path) -> Vec<String> {
 /// A process and all below it.
 fn process_tree(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return vec![root] };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return vec![root];
+    };
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
-        if let Some(parent) = stat_fields(pid).and_then(|fields| fields.get(1)?.parse::<u32>().ok()) {
+        if let Some(parent) = stat_fields(pid).and_then(|fields| fields.get(1)?.parse::<u32>().ok())
+        {
             parents.push((pid, parent));
         }
     }
@@ -106,7 +129,12 @@ fn process_tree(root: u32) -> Vec<u32> {
     let mut next = 0;
     while next < tree.len() {
         let parent = tree[next];
-        tree.extend(parents.iter().filter(|(_, above)| *above == parent).map(|(pid, _)| *pid));
+        tree.extend(
+            parents
+                .iter()
+                .filter(|(_, above)| *above == parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     tree

@@ -33,11 +33,19 @@ const SERVER_NAME: &str = "bench.localhost";
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
     /// A binary of Lyceum; `storage_url` as in its configuration.
-    Lyceum { binary: PathBuf, storage_url: String },
+    Lyceum {
+        binary: PathBuf,
+        storage_url: String,
+    },
     /// A Python interpreter that has Synapse installed.
     Synapse { python: PathBuf },
     /// Any homeserver that already runs.
-    Running { address: SocketAddr, pid: Option<u32>, data: PathBuf, secret: String },
+    Running {
+        address: SocketAddr,
+        pid: Option<u32>,
+        data: PathBuf,
+        secret: String,
+    },
 }
 
 /// A server that answers.
@@ -61,7 +69,13 @@ impl Server {
         origin: Origin,
         folder: PathBuf,
     ) -> Result<(Self, Option<Duration>)> {
-        if let Origin::Running { address, pid, data, secret } = origin.clone() {
+        if let Origin::Running {
+            address,
+            pid,
+            data,
+            secret,
+        } = origin.clone()
+        {
             let server = Server {
                 name,
                 address,
@@ -141,17 +155,27 @@ impl Server {
     /// Kills the server without warning and starts it again on its data; the time from start to
     /// first answer.
     pub(crate) async fn crash_and_restart(&mut self) -> Result<Duration> {
-        let mut child = self.child.take().context("only a server started here is killed")?;
+        let mut child = self
+            .child
+            .take()
+            .context("only a server started here is killed")?;
         child.kill().await?;
         self.spawn().await
     }
 
     /// Asks the server to stop (SIGTERM); how long that took.
     pub(crate) async fn stop(&mut self) -> Result<Duration> {
-        let mut child = self.child.take().context("only a server started here is stopped")?;
+        let mut child = self
+            .child
+            .take()
+            .context("only a server started here is stopped")?;
         let pid = child.id().context("the server has ended by itself")?;
         let start = now();
-        let status = Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await?;
+        let status = Command::new("kill")
+            .arg("-TERM")
+            .arg(pid.to_string())
+            .status()
+            .await?;
         ensure!(status.success(), "kill -TERM {pid} failed");
         match timeout(STOP_TIMEOUT, child.wait()).await {
             Ok(ended) => {
@@ -160,7 +184,10 @@ impl Server {
             }
             Err(_) => {
                 child.kill().await?;
-                bail!("{} did not stop within {STOP_TIMEOUT:?} of SIGTERM", self.name)
+                bail!(
+                    "{} did not stop within {STOP_TIMEOUT:?} of SIGTERM",
+                    self.name
+                )
             }
         }
     }
@@ -173,11 +200,19 @@ impl Server {
             }
             Origin::Synapse { python } => {
                 let configuration = synapse_configuration(self.address, &self.folder, &self.data);
-                fs::write(self.folder.join("homeserver.yaml"), configuration.to_string())?;
+                fs::write(
+                    self.folder.join("homeserver.yaml"),
+                    configuration.to_string(),
+                )?;
                 let log = synapse_log_configuration(&self.folder);
                 fs::write(self.folder.join("log.yaml"), log.to_string())?;
                 let status = Command::new(python)
-                    .args(["-m", "synapse.app.homeserver", "--generate-keys", "--config-path"])
+                    .args([
+                        "-m",
+                        "synapse.app.homeserver",
+                        "--generate-keys",
+                        "--config-path",
+                    ])
                     .arg(self.folder.join("homeserver.yaml"))
                     .stdout(Stdio::null())
                     .status()
@@ -193,7 +228,10 @@ impl Server {
         let mut command = match &self.origin {
             Origin::Lyceum { binary, .. } => {
                 let mut command = Command::new(binary);
-                command.arg("serve").arg("--config").arg(self.folder.join("lyceum.toml"));
+                command
+                    .arg("serve")
+                    .arg("--config")
+                    .arg(self.folder.join("lyceum.toml"));
                 command.arg("--data").arg(&self.data);
                 command.arg("--listen").arg(self.address.to_string());
                 command
@@ -217,7 +255,9 @@ impl Server {
             .stderr(output)
             .kill_on_drop(true);
         let start = now();
-        let child = command.spawn().with_context(|| format!("start {}", self.name))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("start {}", self.name))?;
         self.pid = child.id();
         self.child = Some(child);
         self.first_answer().await?;

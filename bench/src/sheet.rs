@@ -49,7 +49,10 @@ pub(crate) struct Sheet {
 
 impl Sheet {
     pub(crate) fn new(servers: Vec<String>) -> Self {
-        Sheet { servers, ..Sheet::default() }
+        Sheet {
+            servers,
+            ..Sheet::default()
+        }
     }
 
     /// Describes a server, such as its durability.
@@ -68,7 +71,13 @@ impl Sheet {
         let row = match self.rows.iter_mut().find(|row| row.id == id) {
             Some(row) => row,
             None => {
-                let row = Row { id, label: label.into(), unit, better, values: BTreeMap::new() };
+                let row = Row {
+                    id,
+                    label: label.into(),
+                    unit,
+                    better,
+                    values: BTreeMap::new(),
+                };
                 self.rows.push(row);
                 self.rows.last_mut().expect("a row has just been pushed")
             }
@@ -78,20 +87,36 @@ impl Sheet {
 
     /// Something the reader of the figures must know.
     pub(crate) fn note(&mut self, server: &str, text: impl Into<String>) {
-        self.notes.push(Note { server: server.to_owned(), text: text.into(), is_failure: false });
+        self.notes.push(Note {
+            server: server.to_owned(),
+            text: text.into(),
+            is_failure: false,
+        });
     }
 
     /// Something that should have been measured or verified and was not.
     pub(crate) fn fail(&mut self, server: &str, text: impl Into<String>) {
-        self.notes.push(Note { server: server.to_owned(), text: text.into(), is_failure: true });
+        self.notes.push(Note {
+            server: server.to_owned(),
+            text: text.into(),
+            is_failure: true,
+        });
     }
 
     pub(crate) fn failures(&self, server: &str) -> usize {
-        self.notes.iter().filter(|note| note.is_failure && note.server == server).count()
+        self.notes
+            .iter()
+            .filter(|note| note.is_failure && note.server == server)
+            .count()
     }
 
     fn value(&self, id: &str, server: &str) -> Option<f64> {
-        self.rows.iter().find(|row| row.id == id)?.values.get(server).copied()
+        self.rows
+            .iter()
+            .find(|row| row.id == id)?
+            .values
+            .get(server)
+            .copied()
     }
 
     /// The figures for people.
@@ -103,8 +128,12 @@ impl Sheet {
         }
         let first = self.servers.first().cloned().unwrap_or_default();
         let peers: Vec<String> = self.servers.iter().skip(1).cloned().collect();
-        let label_width =
-            self.rows.iter().map(|row| row.label.len() + row.unit.len() + 2).max().unwrap_or(20);
+        let label_width = self
+            .rows
+            .iter()
+            .map(|row| row.label.len() + row.unit.len() + 2)
+            .max()
+            .unwrap_or(20);
         let _ = write!(text, "{:label_width$}", "");
         for column in &columns {
             let _ = write!(text, " {column:>12}");
@@ -117,20 +146,27 @@ impl Sheet {
             let label = format!("{}, {}", row.label, row.unit);
             let _ = write!(text, "{label:label_width$}");
             for column in &columns {
-                let value = row.values.get(column).map_or("-".to_owned(), |value| figure(*value));
+                let value = row
+                    .values
+                    .get(column)
+                    .map_or("-".to_owned(), |value| figure(*value));
                 let _ = write!(text, " {value:>12}");
             }
             for peer in &peers {
-                let better = row.ratio(&first, peer).map_or(String::new(), |ratio| {
-                    format!("× {}", figure(ratio))
-                });
+                let better = row
+                    .ratio(&first, peer)
+                    .map_or(String::new(), |ratio| format!("× {}", figure(ratio)));
                 let width = 16.max("better than ".len() + peer.len());
                 let _ = write!(text, " {better:>width$}");
             }
             text.push('\n');
         }
         for (title, wanted) in [("Notes", false), ("Failed", true)] {
-            let mut notes = self.notes.iter().filter(|note| note.is_failure == wanted).peekable();
+            let mut notes = self
+                .notes
+                .iter()
+                .filter(|note| note.is_failure == wanted)
+                .peekable();
             if notes.peek().is_some() {
                 let _ = write!(text, "\n{title}\n");
             }
@@ -208,7 +244,9 @@ impl Sheet {
 
     /// What the first server shall reach, as far as this run measured it.
     fn targets(&self) -> Vec<Target> {
-        let Some(ours) = self.servers.first() else { return Vec::new() };
+        let Some(ours) = self.servers.first() else {
+            return Vec::new();
+        };
         let mut targets = Vec::new();
         let send_ten = self.value("send.one.10.rate", ours);
         if let (Some(rate), Some(floor)) = (send_ten, self.value("send.one.10.rate", FLOOR)) {
@@ -218,7 +256,12 @@ impl Sheet {
                 is_met: rate * 5.0 >= floor,
             });
         }
-        for peer in self.servers.iter().skip(1).filter(|peer| peer.as_str() == "synapse") {
+        for peer in self
+            .servers
+            .iter()
+            .skip(1)
+            .filter(|peer| peer.as_str() == "synapse")
+        {
             for (id, text, wanted) in [
                 ("send.one.10.rate", "send, 10 in flight", 100.0),
                 ("deliver.1.ms", "delivery to one receiver", 50.0),
@@ -226,7 +269,9 @@ impl Sheet {
                 ("sync.initial.ms", "initial sync of 50 rooms", 100.0),
             ] {
                 let row = self.rows.iter().find(|row| row.id == id);
-                let Some(ratio) = row.and_then(|row| row.ratio(ours, peer)) else { continue };
+                let Some(ratio) = row.and_then(|row| row.ratio(ours, peer)) else {
+                    continue;
+                };
                 targets.push(Target {
                     text: format!("{text}, at least {wanted} times better than {peer}"),
                     measured: format!("{} times", figure(ratio)),
@@ -237,10 +282,22 @@ impl Sheet {
         for (id, text, wanted, unit) in [
             ("start.ms", "start to first answer", 100.0, "ms"),
             ("memory.start.mib", "resident at start", 40.0, "MiB"),
-            ("memory.end.mib", "resident after the whole run", 100.0, "MiB"),
-            ("disk.message.bytes", "disk a short message", 1024.0, "bytes"),
+            (
+                "memory.end.mib",
+                "resident after the whole run",
+                100.0,
+                "MiB",
+            ),
+            (
+                "disk.message.bytes",
+                "disk a short message",
+                1024.0,
+                "bytes",
+            ),
         ] {
-            let Some(value) = self.value(id, ours) else { continue };
+            let Some(value) = self.value(id, ours) else {
+                continue;
+            };
             targets.push(Target {
                 text: format!("{text}, at most {} {unit}", figure(wanted)),
                 measured: format!("{} {unit}", figure(value)),
@@ -290,9 +347,19 @@ mod tests {
         for (server, rate, ms) in [("lyceum", 4000.0, 1.0), ("synapse", 40.0, 68.0)] {
             let id = ("send.one.10.rate", "send, one room, 10 in flight");
             sheet.put(server, id, ("/s", Better::Higher), rate);
-            sheet.put(server, ("deliver.1.ms", "delivery"), ("ms", Better::Lower), ms);
+            sheet.put(
+                server,
+                ("deliver.1.ms", "delivery"),
+                ("ms", Better::Lower),
+                ms,
+            );
         }
-        sheet.put(FLOOR, ("send.one.10.rate", ""), ("/s", Better::Higher), 20_600.0);
+        sheet.put(
+            FLOOR,
+            ("send.one.10.rate", ""),
+            ("/s", Better::Higher),
+            20_600.0,
+        );
         let json = sheet.json(&json!({}));
         assert_eq!(json["rows"][0]["better_by"]["synapse"], 100.0);
         assert_eq!(json["rows"][1]["better_by"]["synapse"], 68.0);
@@ -300,16 +367,29 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .map(|target| (target["measured"].as_str().unwrap(), target["is_met"].as_bool().unwrap()))
+            .map(|target| {
+                (
+                    target["measured"].as_str().unwrap(),
+                    target["is_met"].as_bool().unwrap(),
+                )
+            })
             .collect();
-        assert_eq!(verdicts, [("1/5.15", false), ("100 times", true), ("68.0 times", true)]);
+        assert_eq!(
+            verdicts,
+            [("1/5.15", false), ("100 times", true), ("68.0 times", true)]
+        );
         assert!(sheet.table().contains("× 68.0"));
     }
 
     #[test]
     fn what_was_not_measured_is_not_compared() {
         let mut sheet = Sheet::new(vec!["lyceum".to_owned(), "synapse".to_owned()]);
-        sheet.put("lyceum", ("start.ms", "start"), ("ms", Better::Lower), 120.0);
+        sheet.put(
+            "lyceum",
+            ("start.ms", "start"),
+            ("ms", Better::Lower),
+            120.0,
+        );
         let json = sheet.json(&json!({}));
         assert_eq!(json["rows"][0]["better_by"], json!({}));
         assert_eq!(json["targets"][0]["is_met"], false);

@@ -22,7 +22,11 @@ use crate::server::Server;
 /// How many requests prepare something at a time.
 const PREPARING_IN_FLIGHT: usize = 4;
 /// Everything but the characters that are never special in a path.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// An account with a session.
 #[derive(Debug, Clone)]
@@ -73,12 +77,18 @@ impl World {
 
     /// A load that ends with the budget or after a count.
     pub(crate) fn bound(&self, count_max: u64) -> Bound {
-        Bound { time: self.budget, count_max }
+        Bound {
+            time: self.budget,
+            count_max,
+        }
     }
 
     /// A measured load of which one server may need much longer: some budgets long.
     pub(crate) fn long_bound(&self, count_max: u64) -> Bound {
-        Bound { time: self.budget * 8, count_max }
+        Bound {
+            time: self.budget * 8,
+            count_max,
+        }
     }
 
     pub(crate) async fn admin(&mut self) -> Result<Arc<Account>> {
@@ -104,7 +114,8 @@ impl World {
                 let (secret, name) = (secret.clone(), name.clone());
                 async move {
                     let localpart = format!("{name}-{}", present as u64 + ticket);
-                    let account = register(&mut worker.connection, &secret, &localpart, false).await?;
+                    let account =
+                        register(&mut worker.connection, &secret, &localpart, false).await?;
                     worker.made.push((ticket, account));
                     Ok(worker)
                 }
@@ -163,13 +174,16 @@ impl World {
         let id = room.id.clone();
         let members: Vec<Arc<Account>> = members.to_vec();
         let count = members.len();
-        self.prepare(unbounded_time(count), move |mut worker: Made<()>, ticket| {
-            let (id, member) = (id.clone(), Arc::clone(&members[ticket as usize]));
-            async move {
-                join(&mut worker.connection, &member, &id).await?;
-                Ok(worker)
-            }
-        })
+        self.prepare(
+            unbounded_time(count),
+            move |mut worker: Made<()>, ticket| {
+                let (id, member) = (id.clone(), Arc::clone(&members[ticket as usize]));
+                async move {
+                    join(&mut worker.connection, &member, &id).await?;
+                    Ok(worker)
+                }
+            },
+        )
         .await?;
         Ok(room)
     }
@@ -182,8 +196,10 @@ impl World {
         F: Future<Output = Result<Made<T>>> + Send,
     {
         let connections = self.server.connections(PREPARING_IN_FLIGHT).await?;
-        let workers =
-            connections.into_iter().map(|connection| Made { connection, made: Vec::new() });
+        let workers = connections.into_iter().map(|connection| Made {
+            connection,
+            made: Vec::new(),
+        });
         let (_, workers) = load(workers.collect(), bound, step).await?;
         let mut made: Vec<(u64, T)> = workers.into_iter().flat_map(|worker| worker.made).collect();
         made.sort_by_key(|(ticket, _)| *ticket);
@@ -200,7 +216,10 @@ pub(crate) struct Made<T> {
 
 /// As long as it takes, for a count that is small.
 pub(crate) fn unbounded_time(count: usize) -> Bound {
-    Bound { time: Duration::from_secs(3600), count_max: count as u64 }
+    Bound {
+        time: Duration::from_secs(3600),
+        count_max: count as u64,
+    }
 }
 
 /// A text as one segment of a path or one value of a query.
@@ -216,20 +235,34 @@ pub(crate) async fn register(
     is_admin: bool,
 ) -> Result<Account> {
     const PATH: &str = "/_synapse/admin/v1/register";
-    let nonce = connection.call(Method::GET, PATH, None, None).await?.accepted()?;
+    let nonce = connection
+        .call(Method::GET, PATH, None, None)
+        .await?
+        .accepted()?;
     let nonce = text_of(&nonce, "nonce")?;
     let password = format!("password of {localpart}");
     let mut mac = Hmac::<Sha1>::new_from_slice(shared_secret.as_bytes())
         .expect("a key of any length is good for HMAC");
     let role = if is_admin { "admin" } else { "notadmin" };
-    mac.update([nonce.as_str(), localpart, &password, role].join("\0").as_bytes());
-    let digest: String =
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    mac.update(
+        [nonce.as_str(), localpart, &password, role]
+            .join("\0")
+            .as_bytes(),
+    );
+    let digest: String = mac
+        .finalize()
+        .into_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let body = json!({
         "nonce": nonce, "username": localpart, "password": password, "admin": is_admin, "mac": digest,
     });
     let body = Some(Bytes::from(body.to_string()));
-    let answer = connection.call(Method::POST, PATH, None, body).await?.accepted()?;
+    let answer = connection
+        .call(Method::POST, PATH, None, body)
+        .await?
+        .accepted()?;
     Ok(Account {
         user_id: text_of(&answer, "user_id")?,
         token: text_of(&answer, "access_token")?,
@@ -245,21 +278,43 @@ pub(crate) async fn log_in(connection: &mut Connection, account: &Account) -> Re
         "password": account.password,
     });
     let body = Some(Bytes::from(body.to_string()));
-    let answer = connection.call(Method::POST, "/_matrix/client/v3/login", None, body).await?;
+    let answer = connection
+        .call(Method::POST, "/_matrix/client/v3/login", None, body)
+        .await?;
     let answer = answer.accepted().context("login")?;
-    ensure!(answer["user_id"] == account.user_id.as_str(), "logged in as somebody else: {answer}");
-    Ok(Account { token: text_of(&answer, "access_token")?, ..account.clone() })
+    ensure!(
+        answer["user_id"] == account.user_id.as_str(),
+        "logged in as somebody else: {answer}"
+    );
+    Ok(Account {
+        token: text_of(&answer, "access_token")?,
+        ..account.clone()
+    })
 }
 
 /// Makes an account without password by the admin API, and a session for it.
-async fn provision(connection: &mut Connection, admin: &Account, localpart: &str) -> Result<Account> {
+async fn provision(
+    connection: &mut Connection,
+    admin: &Account,
+    localpart: &str,
+) -> Result<Account> {
     let server_name = server_name_of(&admin.user_id)?;
     let user_id = format!("@{localpart}:{server_name}");
     let path = format!("/_synapse/admin/v2/users/{}", segment(&user_id));
-    connection.put(&path, &admin.token, &json!({ "displayname": localpart })).await?.accepted()?;
+    connection
+        .put(&path, &admin.token, &json!({ "displayname": localpart }))
+        .await?
+        .accepted()?;
     let path = format!("/_synapse/admin/v1/users/{}/login", segment(&user_id));
-    let answer = connection.post(&path, &admin.token, &json!({})).await?.accepted()?;
-    Ok(Account { user_id, token: text_of(&answer, "access_token")?, password: String::new() })
+    let answer = connection
+        .post(&path, &admin.token, &json!({}))
+        .await?
+        .accepted()?;
+    Ok(Account {
+        user_id,
+        token: text_of(&answer, "access_token")?,
+        password: String::new(),
+    })
 }
 
 /// The server's name in a user id.
@@ -272,14 +327,27 @@ pub(crate) async fn create_room(
     owner: &Arc<Account>,
     body: &Value,
 ) -> Result<Room> {
-    let answer = connection.post("/_matrix/client/v3/createRoom", &owner.token, body).await?;
+    let answer = connection
+        .post("/_matrix/client/v3/createRoom", &owner.token, body)
+        .await?;
     let answer = answer.accepted().context("createRoom")?;
-    Ok(Room { id: text_of(&answer, "room_id")?, owner: Arc::clone(owner) })
+    Ok(Room {
+        id: text_of(&answer, "room_id")?,
+        owner: Arc::clone(owner),
+    })
 }
 
-pub(crate) async fn join(connection: &mut Connection, account: &Account, room_id: &str) -> Result<()> {
+pub(crate) async fn join(
+    connection: &mut Connection,
+    account: &Account,
+    room_id: &str,
+) -> Result<()> {
     let path = format!("/_matrix/client/v3/join/{}", segment(room_id));
-    connection.post(&path, &account.token, &json!({})).await?.accepted().context("join")?;
+    connection
+        .post(&path, &account.token, &json!({}))
+        .await?
+        .accepted()
+        .context("join")?;
     Ok(())
 }
 
@@ -297,12 +365,18 @@ pub(crate) async fn send_text(
         segment(transaction_id)
     );
     let body = json!({ "msgtype": "m.text", "body": text });
-    let answer = connection.put(&path, &account.token, &body).await?.accepted().context("send")?;
+    let answer = connection
+        .put(&path, &account.token, &body)
+        .await?
+        .accepted()
+        .context("send")?;
     text_of(&answer, "event_id")
 }
 
 /// A field of an answer that must be a text.
 pub(crate) fn text_of(answer: &Value, field: &str) -> Result<String> {
-    let text = answer[field].as_str().with_context(|| format!("no {field} in {answer}"))?;
+    let text = answer[field]
+        .as_str()
+        .with_context(|| format!("no {field} in {answer}"))?;
     Ok(text.to_owned())
 }
