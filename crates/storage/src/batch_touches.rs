@@ -39,7 +39,10 @@ fn touch_room(change: &RoomChange, touches: &mut Vec<Touch>) {
             }
         }
         RoomChange::Redact { redacted, .. } => {
-            touches.push(Touch::Redacted(redacted.room_id.clone(), redacted.id.clone()));
+            touches.push(Touch::Redacted(
+                redacted.room_id.clone(),
+                redacted.id.clone(),
+            ));
         }
         RoomChange::Forget { room_id, user_id } => {
             touches.push(Touch::Membership(room_id.clone(), user_id.clone()));
@@ -82,10 +85,18 @@ fn touch_account(change: &AccountChange, touches: &mut Vec<Touch>) {
         AccountChange::PutDeviceKeys(keys) => {
             touches.push(Touch::DeviceList(keys.user_id.clone()));
         }
-        AccountChange::AddOneTimeKeys { user_id, device_id, .. }
-        | AccountChange::TakeOneTimeKey { user_id, device_id, .. }
-        | AccountChange::PutFallbackKeys { user_id, device_id, .. }
-        | AccountChange::FallbackKeyUsed { user_id, device_id, .. } => {
+        AccountChange::AddOneTimeKeys {
+            user_id, device_id, ..
+        }
+        | AccountChange::TakeOneTimeKey {
+            user_id, device_id, ..
+        }
+        | AccountChange::PutFallbackKeys {
+            user_id, device_id, ..
+        }
+        | AccountChange::FallbackKeyUsed {
+            user_id, device_id, ..
+        } => {
             touches.push(Touch::OneTimeKeys(user_id.clone(), device_id.clone()));
         }
         AccountChange::PutCrossSigningKey(key) => {
@@ -98,7 +109,10 @@ fn touch_account(change: &AccountChange, touches: &mut Vec<Touch>) {
             touches.push(Touch::DeviceList(user_id.clone()));
         }
         AccountChange::SendToDevice(message) => {
-            touches.push(Touch::ToDevice(message.user_id.clone(), message.device_id.clone()));
+            touches.push(Touch::ToDevice(
+                message.user_id.clone(),
+                message.device_id.clone(),
+            ));
         }
         AccountChange::PutReceipt(receipt) => touches.push(match receipt.kind {
             ReceiptKind::Read => Touch::Receipts(receipt.room_id.clone()),

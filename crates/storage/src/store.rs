@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin, sync::Arc
 use async_trait::async_trait;
 use lyceum_model::{
     AccessToken, AccountDataEntry, Alias, Appended, BackupSession, BackupVersion, Batch, Committed,
-    CrossSigningKey, Device, DeviceKeys, Event, Expect, KeySignature, MatrixError, Media, MediaId, Membership,
-    OneTimeKey, Position, Presence, Receipt, RegistrationToken, RoomHead, Seq, StateKey,
-    StoredEvent, Threepid, Ticket, TicketKind, Timestamp, ToDevice, Touch, TransactionId,
+    CrossSigningKey, Device, DeviceKeys, Event, Expect, KeySignature, MatrixError, Media, MediaId,
+    Membership, OneTimeKey, Position, Presence, Receipt, RegistrationToken, RoomHead, Seq,
+    StateKey, StoredEvent, Threepid, Ticket, TicketKind, Timestamp, ToDevice, Touch, TransactionId,
     TransactionOutcome, UnreadCounts, User,
 };
 use ruma_common::{
@@ -390,17 +390,13 @@ pub trait Store: Send + Sync + Debug {
     /// The addresses bound to a user, ordered.
     async fn threepids(&self, user_id: &UserId) -> Result<Vec<Threepid>, StorageError>;
     /// To whom an address is bound.
-    async fn threepid(
-        &self,
-        medium: &str,
-        address: &str,
-    ) -> Result<Option<Threepid>, StorageError>;
+    async fn threepid(&self, medium: &str, address: &str)
+    -> Result<Option<Threepid>, StorageError>;
 
     // ── encryption ──
 
     /// The identity keys of all devices of these users, ordered by user and device id.
-    async fn device_keys(&self, user_ids: &[OwnedUserId])
-    -> Result<Vec<DeviceKeys>, StorageError>;
+    async fn device_keys(&self, user_ids: &[OwnedUserId]) -> Result<Vec<DeviceKeys>, StorageError>;
     /// How many keys are left for a device.
     async fn key_counts(
         &self,
@@ -471,11 +467,7 @@ pub trait Store: Send + Sync + Debug {
     /// Files in the order of their ids.
     async fn media_list(&self, page: MediaPage) -> Result<Vec<Media>, StorageError>;
     /// How many promised uploads of a user have not come and are not overdue at `now`.
-    async fn pending_uploads(
-        &self,
-        user_id: &UserId,
-        now: Timestamp,
-    ) -> Result<u64, StorageError>;
+    async fn pending_uploads(&self, user_id: &UserId, now: Timestamp) -> Result<u64, StorageError>;
     /// A setting of the server.
     async fn setting(&self, key: &str) -> Result<Option<String>, StorageError>;
 }
@@ -487,7 +479,9 @@ impl From<StorageError> for MatrixError {
             StorageError::Unreachable(_) => {
                 Self::new(503, "M_UNKNOWN", "The server's database cannot be reached")
             }
-            StorageError::Broken(_) => Self::internal("The server could not read or write its data"),
+            StorageError::Broken(_) => {
+                Self::internal("The server could not read or write its data")
+            }
         }
     }
 }
@@ -495,9 +489,11 @@ impl From<StorageError> for MatrixError {
 impl From<CommitError> for MatrixError {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Stale(_) => {
-                Self::new(409, "M_UNKNOWN", "This changed at the same time; please try again")
-            }
+            CommitError::Stale(_) => Self::new(
+                409,
+                "M_UNKNOWN",
+                "This changed at the same time; please try again",
+            ),
             CommitError::Storage(error) => error.into(),
         }
     }
