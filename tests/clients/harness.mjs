@@ -16,10 +16,14 @@ function fail(why) {
     process.exit(2);
 }
 
+function print(line) {
+    process.stdout.write(`${line}\n`);
+}
+
 export function suite(name) {
     counts.suite = name;
     // A client library's background task must not end the whole run, but it must be seen.
-    process.on("unhandledRejection", (error) => console.log(`  note ${name}: unhandled rejection: ${describe(error)}`));
+    process.on("unhandledRejection", (error) => print(`  note ${name}: unhandled rejection: ${describe(error)}`));
 }
 
 /** Runs one check; a failure is printed and counted, and the suite goes on. */
@@ -33,11 +37,11 @@ export async function check(name, body) {
         });
         const value = await Promise.race([body(), limit]);
         counts.passed += 1;
-        console.log(`ok     ${counts.suite}: ${name} (${Date.now() - started} ms)`);
+        print(`ok     ${counts.suite}: ${name} (${Date.now() - started} ms)`);
         return value;
     } catch (error) {
         counts.failed += 1;
-        console.log(`FAILED ${counts.suite}: ${name}: ${describe(error)}`);
+        print(`FAILED ${counts.suite}: ${name}: ${describe(error)}`);
         return undefined;
     } finally {
         clearTimeout(timer);
@@ -45,7 +49,7 @@ export async function check(name, body) {
 }
 
 export function finish() {
-    console.log(`${counts.suite}: ${counts.passed} passed, ${counts.failed} failed`);
+    print(`${counts.suite}: ${counts.passed} passed, ${counts.failed} failed`);
     process.exit(counts.failed === 0 && counts.passed > 0 ? 0 : 1);
 }
 
@@ -61,9 +65,15 @@ export function expect(condition, what) {
 }
 
 export function expectEqual(actual, expected, what) {
-    const a = JSON.stringify(actual);
-    const e = JSON.stringify(expected);
+    const a = inOrder(actual);
+    const e = inOrder(expected);
     if (a !== e) throw new Error(`${what}: expected ${e}, got ${a}`);
+}
+
+/** JSON with the keys of each object in order. */
+function inOrder(value) {
+    return JSON.stringify(value, (_key, inner) =>
+        inner && typeof inner === "object" && !Array.isArray(inner) ? Object.fromEntries(Object.entries(inner).sort()) : inner);
 }
 
 /** Waits until `condition` answers something true and gives that. */
@@ -83,13 +93,13 @@ export async function until(what, condition, seconds = 15) {
     }
 }
 
-/** Expects the Matrix error `code` (and, where given, the HTTP status) from a promise of matrix-js-sdk. */
+/** Expects the Matrix error `code` (or one of several, and, where given, the HTTP status) from a promise of matrix-js-sdk. */
 export async function refused(promise, code, status) {
     let value;
     try {
         value = await promise;
     } catch (error) {
-        expectEqual(error.errcode, code, `the error's code (${error.message})`);
+        expect([code].flat().includes(error.errcode), `expected ${code}, got ${error.errcode}: ${error.message}`);
         if (status) expectEqual(error.httpStatus, status, "the error's HTTP status");
         return error;
     }

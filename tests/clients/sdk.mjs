@@ -13,6 +13,7 @@ let room; // the room that most checks use, as alice sees it
 let bobsRoom;
 let roomId;
 const sent = {};
+let firstSyncs = 0;
 
 await check("setup: three users log in by password", async () => {
     for (const name of ["alice", "bob", "carol"]) {
@@ -213,8 +214,8 @@ await check("private receipt is seen by its own user alone", async () => {
     const event = await until("bob has it", () => bobsRoom.findEventById(message.event_id));
     await bob.sendReadReceipt(event, ReceiptType.ReadPrivate);
     const receipts = async (token) => {
-        const sync = await request("GET", `/_matrix/client/v3/sync?timeout=0&filter=${encodeURIComponent(JSON.stringify({ room: { rooms: [roomId] } }))}`, { token });
-        const found = sync.json.rooms.join[roomId].ephemeral.events.filter((ephemeral) => ephemeral.type === "m.receipt");
+        const sync = await firstSync(token);
+        const found = sync.rooms.join[roomId].ephemeral.events.filter((ephemeral) => ephemeral.type === "m.receipt");
         return found.map((ephemeral) => JSON.stringify(ephemeral.content)).join();
     };
     const own = await receipts(users.bob.accessToken);
@@ -241,8 +242,8 @@ await check("unread counts rise and fall", async () => {
     await until("four unread", () => bobsRoom.getRoomUnreadNotificationCount(NotificationCountType.Total) === 4);
     const event = await until("bob has it", () => bobsRoom.findEventById(mention.event_id));
     const counts = async () => {
-        const sync = await request("GET", "/_matrix/client/v3/sync?timeout=0", { token: users.bob.accessToken });
-        return sync.json.rooms.join[roomId].unread_notifications;
+        const sync = await firstSync(users.bob.accessToken);
+        return sync.rooms.join[roomId].unread_notifications;
     };
     expectEqual((await counts()).notification_count, 4, "the server's own count");
     await bob.sendReadReceipt(event);
@@ -336,7 +337,7 @@ await check("invite declined, knocked, kicked, banned, forgotten", async () => {
     await refused(carol.sendTextMessage(roomId, "still here?"), "M_FORBIDDEN", 403);
     await alice.ban(roomId, me);
     await until("alice sees the ban", () => membershipOf(me) === "ban");
-    await refused(alice.invite(roomId, me), "M_FORBIDDEN", 403);
+    await refused(alice.invite(roomId, me), ["M_FORBIDDEN", "M_BAD_STATE"], 403);
     await alice.unban(roomId, me);
     await until("alice sees it lifted", () => membershipOf(me) === "leave");
     await carol.forget(roomId, true);
@@ -459,11 +460,12 @@ await check("pagination backwards gives every message once, in order", async () 
 
     const onward = newClient(await loginAgain(users.bob));
     await started(onward, { initialSyncLimit: 3 });
-    const timeline = await onward.getEventTimeline(onward.getRoom(long).getUnfilteredTimelineSet(), middle);
-    while (await onward.paginateEventTimeline(timeline, { backwards: false, limit: 10 }));
-    const seen = timeline.getEvents().map((event) => event.getContent().body).filter((body) => body?.startsWith("line "));
-    expectEqual(seen.at(-1), "line 59", "the last line going forwards");
-    expectEqual(new Set(seen).size, seen.length, "no line twice");
+    const pane = new sdk.TimelineWindow(onward, onward.getRoom(long).getUnfilteredTimelineSet(), { windowLimit: 200 });
+    await pane.load(middle, 10);
+    for (let page = 0; page < 20 && pane.canPaginate("f"); page += 1) await pane.paginate("f", 20);
+    for (let page = 0; page < 20 && pane.canPaginate("b"); page += 1) await pane.paginate("b", 20);
+    expectEqual(pane.getEvents().map((event) => event.getContent().body).filter((body) => body?.startsWith("line ")),
+        Array.from({ length: 60 }, (_, i) => `line ${i}`), "lines around a permalink, then forwards and backwards");
     onward.stopClient();
 });
 
@@ -605,8 +607,7 @@ await check("password change, logout and deactivation", async () => {
     const fresh = newClient({ ...dora, accessToken: again.access_token, deviceId: again.device_id });
     const ask = await refused(fresh.deactivateAccount(undefined, true), undefined, 401);
     await fresh.deactivateAccount(auth(ask.data.session, dora, "new password 12345"), true);
-    await refused(newClient().loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: dora.username }, password: "new password 12345" }), "M_USER_DEACTIVATED", 403).catch(() =>
-        refused(newClient().loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: dora.username }, password: "new password 12345" }), "M_FORBIDDEN", 403));
+    await refused(newClient().loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: dora.username }, password: "new password 12345" }), ["M_USER_DEACTIVATED", "M_FORBIDDEN"], 403);
 });
 
 await check("asynchronous upload", async () => {
@@ -643,6 +644,13 @@ finish();
 async function loginAgain(user) {
     const login = await newClient().loginRequest({ type: "m.login.password", identifier: { type: "m.id.user", user: user.username }, password: user.password });
     return { ...user, accessToken: login.access_token, deviceId: login.device_id };
+}
+
+/** A sync without `since`; each asks for another number of events, because servers may keep the answer to a repeated question. */
+async function firstSync(token) {
+    firstSyncs += 1;
+    const filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit: firstSyncs } } }));
+    return (await request("GET", `/_matrix/client/v3/sync?timeout=0&filter=${filter}`, { token })).json;
 }
 
 function auth(session, user, secret = user.password) {

@@ -12,19 +12,15 @@ Promise.withResolvers ??= function withResolvers() {
     return { promise, resolve, reject };
 };
 
-export const sdk = await import("matrix-js-sdk");
-const { logger } = await import("matrix-js-sdk/lib/logger.js");
-logger.setLevel?.(process.env.CLIENTS_VERBOSE ? "debug" : "silent");
 
+// Parts of the SDK and its Rust crypto write to the console whatever logger they are given.
 const loud = Boolean(process.env.CLIENTS_VERBOSE);
-const quiet = {
-    trace() {},
-    debug: (...words) => loud && console.error(...words),
-    info: (...words) => loud && console.error(...words),
-    warn: (...words) => loud && console.error(...words),
-    error: (...words) => loud && console.error(...words),
-    getChild: () => quiet,
-};
+for (const level of ["trace", "debug", "log", "info", "warn", "error"]) {
+    console[level] = (...words) => loud && process.stderr.write(`${words.join(" ")}\n`);
+}
+const quiet = { ...console, getChild: () => quiet };
+
+export const sdk = await import("matrix-js-sdk");
 
 /** A client for a login, or without one. */
 export function newClient(user = {}, options = {}) {
