@@ -25,10 +25,10 @@ pub(crate) use floor::measure as measure_floor;
 /// What can be asked for by `--phases`, in the order of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    Floor,
     Register,
     Login,
     Create,
+    Floor,
     Send,
     Disk,
     Deliver,
@@ -44,10 +44,10 @@ pub(crate) enum Phase {
 
 impl Phase {
     pub(crate) const ALL: [Phase; 15] = [
-        Phase::Floor,
         Phase::Register,
         Phase::Login,
         Phase::Create,
+        Phase::Floor,
         Phase::Send,
         Phase::Disk,
         Phase::Deliver,

@@ -143,7 +143,10 @@ impl Sheet {
         }
         text.push('\n');
         for row in &self.rows {
-            let label = format!("{}, {}", row.label, row.unit);
+            let label = match row.unit {
+                "" => row.label.clone(),
+                unit => format!("{}, {unit}", row.label),
+            };
             let _ = write!(text, "{label:label_width$}");
             for column in &columns {
                 let value = row

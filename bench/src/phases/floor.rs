@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::floor::Floor;
 use crate::load::{Bound, load};
 use crate::process::Usage;
-use crate::sheet::{Better, FLOOR, Sheet};
+use crate::sheet::{FLOOR, Sheet};
 
 const COUNT_MAX: u64 = 200_000;
 
@@ -55,12 +55,5 @@ pub(crate) async fn measure(folder: &Path, budget: Duration, sheet: &mut Sheet) 
         let used = Usage::read(floor.pid, folder).since(before);
         super::send::put_figures(sheet, FLOOR, ("one", "one room"), in_flight, &load, used);
     }
-    let (now_mib, _) = floor.pid.map_or((0.0, 0.0), crate::process::memory_mib);
-    sheet.put(
-        FLOOR,
-        ("memory.end.mib", "resident at the end"),
-        ("MiB", Better::Lower),
-        now_mib,
-    );
     Ok(())
 }
