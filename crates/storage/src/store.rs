@@ -177,7 +177,7 @@ pub struct RoomMembership {
 pub struct UserChanges {
     /// Rooms in which the user is joined now and that have timeline events since.
     pub timelines: Vec<OwnedRoomId>,
-    /// Joined rooms with receipts since.
+    /// Joined rooms with receipts since, private ones too.
     pub receipts: Vec<OwnedRoomId>,
     /// Joined rooms in which somebody began or stopped typing since.
     pub typing: Vec<OwnedRoomId>,
@@ -206,7 +206,8 @@ pub struct ClaimableKey {
 /// Which accounts an admin wants to see.
 #[derive(Debug, Clone, Default)]
 pub struct UserSelection {
-    /// The id or display name contains this (any case).
+    /// The id or display name (profile field `displayname`) contains this (any case, as Unicode's
+    /// lower case compares).
     pub name_contains: Option<String>,
     /// Deactivated ones too.
     pub with_deactivated: bool,
@@ -238,6 +239,47 @@ pub struct MediaPage {
 
 /// Everything that is stored. Answers to questions see at least every commit whose ticket has
 /// resolved; questions with an upper position never see beyond it.
+///
+/// # What changes do, where their own words leave it open
+///
+/// - The facts of a batch are checked in their order against what was stored before the batch;
+///   `Stale` names the first that does not hold. A batch without changes is a commit too.
+/// - Only a bug appends to a room that is not known or is told of states that are not (`After` an
+///   event without known state, `set` with something that is no known state event, a present
+///   state that is `Unknown`): the batch is refused as [`StorageError::Broken`]. Any other change
+///   of something that is not there (a redaction, a receipt, typing, publishing, forgetting, a
+///   key, a backup) does nothing.
+/// - `Create` of a known room does nothing.
+/// - `Append` gives timeline events the places 1, 2, …, history 0, -1, …. An event that is known
+///   already stays as it is, and the answer tells its place; but an outlier or rejected event that
+///   comes again as timeline, history or soft-failed takes the new placement, place, state and
+///   commit (its text stays the stored one).
+/// - The state after an event is the state before it with the event itself, if it is a state event
+///   and not rejected; so it is for soft-failed ones.
+/// - `Heads` sets the present state; for each `m.room.member` entry that differs from before, the
+///   user's standing becomes what the event says, with this commit as position. It ends where the
+///   entry is gone. Being invited, joining and knocking undo forgetting.
+/// - `Redact` replaces the stored event; its place, position and states stay. A redacted event
+///   relates to what its redacted form says, mostly nothing.
+/// - `RemoveDevice` takes the device's tokens, identity keys, one-time and fallback keys, waiting
+///   messages and the signatures over its identity key (`target_key` is the device id).
+/// - `Expire(t)` takes tickets and tokens that end before `t`, and transactions older than `t` minus
+///   24 hours. Typing notices stay until they are replaced.
+/// - One-time keys whose id the device has already are left alone. A signature replaces the one
+///   by the same key over the same key. `RemoveBackup` leaves the number known, so that it is not
+///   used again. Filters by room and session of a backup hold both.
+/// - Receipts and typing are kept for known rooms only.
+/// - `EraseUserData` takes account data, filters, unread counts, profile, presence, addresses,
+///   receipts, backups, the keys of all devices, cross-signing keys, and signatures by or over the
+///   user's keys. Devices, tokens, waiting messages and the record stay.
+/// - `Purge` takes the room with its events, aliases, standings, receipts, typing, and all users'
+///   account data and unread counts of it. It may be created anew, with revision 0 and place 1.
+///
+/// # Stretches of commits
+///
+/// Receipts, typing, account data, presence, device lists and standings remember the newest commit
+/// that set them: a question about `(from, to]` tells those whose newest commit lies in it. What
+/// was set again after `to` is told to whoever asks from `to` on. Timelines remember all.
 #[async_trait]
 pub trait Store: Send + Sync + Debug {
     // ── writing ──
@@ -263,11 +305,12 @@ pub trait Store: Send + Sync + Debug {
     async fn room(&self, room_id: &RoomId) -> Result<Option<RoomRecord>, StorageError>;
     /// Rooms in the order of their ids.
     async fn rooms(&self, page: RoomPage) -> Result<Vec<RoomSummary>, StorageError>;
-    /// Those of the events that are known, in the order asked.
+    /// Those of the events that are known, in the order asked. Each id is asked once.
     async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<StoredEvent>, StorageError>;
     /// A stretch of a timeline.
     async fn timeline(&self, page: TimelinePage) -> Result<Vec<StoredEvent>, StorageError>;
-    /// The place of the newest timeline event of a room in commits up to `at`; `Seq(0)` if none.
+    /// The place of the newest timeline event (not of history) of a room in commits up to `at`;
+    /// `Seq(0)` if none.
     async fn seq_at(&self, room_id: &RoomId, at: Position) -> Result<Seq, StorageError>;
     /// The state around an event, ordered by (type, state key); `None` if it is not known.
     async fn state_at(
@@ -289,8 +332,8 @@ pub trait Store: Send + Sync + Debug {
         &self,
         id: &TransactionId,
     ) -> Result<Option<TransactionOutcome>, StorageError>;
-    /// Visible events that relate to `parent`, newest first, before `before` (exclusive), of one
-    /// relation kind if given.
+    /// Events of the timeline or history of `parent`'s room that relate to it, newest first, before
+    /// `before` (exclusive), of one relation kind if given. None if `parent` is not known.
     async fn relations(
         &self,
         parent: &EventId,
@@ -334,7 +377,8 @@ pub trait Store: Send + Sync + Debug {
         &self,
         user_ids: &[OwnedUserId],
     ) -> Result<BTreeMap<OwnedUserId, BTreeMap<String, String>>, StorageError>;
-    /// Active accounts whose id or display name contains `term` (any case), ordered by id.
+    /// Accounts that are not deactivated and whose id or display name (profile field
+    /// `displayname`) contains `term` (any case), ordered by id.
     async fn search_users(
         &self,
         term: &str,
@@ -344,7 +388,7 @@ pub trait Store: Send + Sync + Debug {
     async fn devices(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Device>, StorageError>;
     /// A token by its hash, also when its time has passed.
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<AccessToken>, StorageError>;
-    /// All tokens of a user.
+    /// All tokens of a user, ordered by hash.
     async fn tokens_of(&self, user_id: &UserId) -> Result<Vec<AccessToken>, StorageError>;
     /// A short-lived secret, also when its time has passed.
     async fn ticket(&self, kind: TicketKind, key: &str) -> Result<Option<Ticket>, StorageError>;
@@ -369,11 +413,12 @@ pub trait Store: Send + Sync + Debug {
         user_id: &UserId,
         filter_id: &str,
     ) -> Result<Option<String>, StorageError>;
-    /// Counted notifications of a user in all rooms.
+    /// Counted notifications of a user in all rooms, ordered by room.
     async fn unread(&self, user_id: &UserId) -> Result<Vec<UnreadCounts>, StorageError>;
-    /// The presence of these users, as far as they ever had one.
+    /// The presence of these users, as far as they ever had one, ordered by user id.
     async fn presence(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Presence>, StorageError>;
-    /// Presence that was set in `(from, to]`, oldest first, at most `limit`.
+    /// Presence that was set in `(from, to]`, oldest first (in one commit by user id), at most
+    /// `limit`.
     async fn presence_changes(
         &self,
         from: Position,
@@ -387,7 +432,7 @@ pub trait Store: Send + Sync + Debug {
     ) -> Result<Option<RegistrationToken>, StorageError>;
     /// All registration tokens, ordered.
     async fn registration_tokens(&self) -> Result<Vec<RegistrationToken>, StorageError>;
-    /// The addresses bound to a user, ordered.
+    /// The addresses bound to a user, ordered by medium and address.
     async fn threepids(&self, user_id: &UserId) -> Result<Vec<Threepid>, StorageError>;
     /// To whom an address is bound.
     async fn threepid(&self, medium: &str, address: &str)
@@ -403,15 +448,16 @@ pub trait Store: Send + Sync + Debug {
         user_id: &UserId,
         device_id: &DeviceId,
     ) -> Result<KeyCounts, StorageError>;
-    /// One-time keys of a device that are already there, of those named (to refuse changed ones).
+    /// One-time keys of a device that are already there, of those named (to refuse changed ones),
+    /// ordered by id.
     async fn one_time_keys(
         &self,
         user_id: &UserId,
         device_id: &DeviceId,
         key_ids: &[String],
     ) -> Result<Vec<OneTimeKey>, StorageError>;
-    /// The keys to hand out next for (user, device, algorithm): the oldest one-time key, else
-    /// the fallback key. In the order asked; missing where there is none.
+    /// The keys to hand out next for (user, device, algorithm): the oldest one-time key (those of
+    /// one commit by key id), else the fallback key, used or not. Missing where there is none.
     async fn claimable_keys(
         &self,
         wanted: &[(OwnedUserId, OwnedDeviceId, String)],
@@ -421,9 +467,11 @@ pub trait Store: Send + Sync + Debug {
         &self,
         user_ids: &[OwnedUserId],
     ) -> Result<Vec<CrossSigningKey>, StorageError>;
-    /// All signatures over keys of these users, ordered.
+    /// All signatures over keys of these users, ordered by target, target key, signer, signer's
+    /// key.
     async fn signatures(&self, targets: &[OwnedUserId]) -> Result<Vec<KeySignature>, StorageError>;
-    /// Users whose device lists changed in `(from, to]`, ordered by id, each once.
+    /// Users whose device lists changed (`DeviceListChanged`) in `(from, to]`, ordered by id, each
+    /// once.
     async fn device_list_changes(
         &self,
         from: Position,
@@ -464,9 +512,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// The record of a file.
     async fn media(&self, id: &MediaId) -> Result<Option<Media>, StorageError>;
-    /// Files in the order of their ids.
+    /// Files in the order of their ids (server, then name).
     async fn media_list(&self, page: MediaPage) -> Result<Vec<Media>, StorageError>;
-    /// How many promised uploads of a user have not come and are not overdue at `now`.
+    /// How many promised uploads (with an `upload_until`) of a user have not come and are not
+    /// overdue at `now` (`upload_until` is `now` or later).
     async fn pending_uploads(&self, user_id: &UserId, now: Timestamp) -> Result<u64, StorageError>;
     /// A setting of the server.
     async fn setting(&self, key: &str) -> Result<Option<String>, StorageError>;
