@@ -1,0 +1,247 @@
+//! `/keys/upload`: a device's identity keys, one-time keys and fallback keys.
+
+use std::collections::BTreeSet;
+
+use lyceum_model::{DeviceKeys, OneTimeKey};
+use ruma_common::{DeviceId, UserId};
+use serde_json::Value;
+
+use super::{
+    FALLBACK_KEYS_MAX, KEY_BYTES_MAX, KEY_ID_BYTES_MAX, KeyError, ONE_TIME_KEY_BYTES_MAX,
+    ONE_TIME_KEYS_MAX,
+    signed_json::{SignedJson, decode_public_key},
+};
+
+/// What storage knows of the device that uploads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KnownDevice<'a> {
+    /// Its identity keys.
+    pub device_keys: Option<&'a DeviceKeys>,
+    /// Those of its one-time keys that [`one_time_key_ids`] names.
+    pub one_time_keys: &'a [OneTimeKey],
+}
+
+/// What an upload changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyUpload {
+    /// New identity keys; `None`: they stay as they are.
+    pub device_keys: Option<DeviceKeys>,
+    /// One-time keys that are not there yet.
+    pub one_time_keys: Vec<OneTimeKey>,
+    /// Fallback keys.
+    pub fallback_keys: Vec<OneTimeKey>,
+}
+
+/// The names of the one-time keys in the body of an upload, at most as many as are allowed.
+pub fn one_time_key_ids(body: &Value) -> Vec<String> {
+    let keys = body.get("one_time_keys").and_then(Value::as_object);
+    keys.into_iter()
+        .flat_map(|keys| keys.keys().cloned())
+        .take(ONE_TIME_KEYS_MAX)
+        .collect()
+}
+
+/// Checks an upload of `device_id`: ids, signatures and limits.
+///
+/// Keys must be signed by the device's own ed25519 key, as far as it has one. A one-time key that
+/// is there already may come again, but not with other content.
+pub fn check_upload(
+    user_id: &UserId,
+    device_id: &DeviceId,
+    body: &Value,
+    known: &KnownDevice<'_>,
+) -> Result<KeyUpload, KeyError> {
+    let present = |key: &str| body.get(key).filter(|value| !value.is_null());
+    let stored = known
+        .device_keys
+        .and_then(|keys| SignedJson::stored(&keys.json));
+    let uploaded = match present("device_keys") {
+        Some(keys) => Some(check_device_keys(user_id, device_id, keys)?),
+        None => None,
+    };
+    let signer = Signer {
+        user_id,
+        key_id: format!("ed25519:{device_id}"),
+        identity: uploaded.as_ref().or(stored.as_ref()),
+    };
+
+    let mut one_time_keys = Vec::new();
+    if let Some(keys) = present("one_time_keys") {
+        for key in check_keys(keys, "one_time_keys", ONE_TIME_KEYS_MAX, &signer)? {
+            match known
+                .one_time_keys
+                .iter()
+                .find(|known| known.key_id == key.key_id)
+            {
+                Some(same) if is_same_json(&same.json, &key.json) => {}
+                Some(_) => return Err(KeyError::AlreadyExists(key.key_id)),
+                None => one_time_keys.push(key),
+            }
+        }
+    }
+    // The unstable name is that of MSC2732, which older clients use.
+    let fallback_keys = present("fallback_keys")
+        .or_else(|| present("org.matrix.msc2732.fallback_keys"))
+        .map(|keys| check_keys(keys, "fallback_keys", FALLBACK_KEYS_MAX, &signer))
+        .transpose()?
+        .unwrap_or_default();
+    let algorithms: BTreeSet<&str> = fallback_keys.iter().map(OneTimeKey::algorithm).collect();
+    if algorithms.len() != fallback_keys.len() {
+        return Err(KeyError::Malformed("fallback_keys"));
+    }
+
+    let is_changed = |new: &SignedJson| {
+        stored
+            .as_ref()
+            .is_none_or(|stored| stored.to_json() != new.to_json())
+    };
+    Ok(KeyUpload {
+        device_keys: uploaded.filter(is_changed).map(|keys| DeviceKeys {
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+            json: keys.to_json(),
+        }),
+        one_time_keys,
+        fallback_keys,
+    })
+}
+
+fn check_device_keys(
+    user_id: &UserId,
+    device_id: &DeviceId,
+    keys: &Value,
+) -> Result<SignedJson, KeyError> {
+    let mut keys = keys.clone();
+    if let Some(fields) = keys.as_object_mut() {
+        // What others see there is the server's to say.
+        fields.remove("unsigned");
+    }
+    if keys.to_string().len() > KEY_BYTES_MAX {
+        return Err(KeyError::TooLarge);
+    }
+    let keys = SignedJson::new(&keys, "device_keys")?;
+    if keys.text("user_id").ok_or(KeyError::Missing("user_id"))? != user_id.as_str() {
+        return Err(KeyError::ForeignId("user_id"));
+    }
+    if keys
+        .text("device_id")
+        .ok_or(KeyError::Missing("device_id"))?
+        != device_id.as_str()
+    {
+        return Err(KeyError::ForeignId("device_id"));
+    }
+    let algorithms = keys
+        .get("algorithms")
+        .ok_or(KeyError::Missing("algorithms"))?;
+    let are_texts = algorithms.as_array().is_some_and(|algorithms| {
+        algorithms
+            .iter()
+            .all(|algorithm| algorithm.as_str().is_some())
+    });
+    if !are_texts {
+        return Err(KeyError::Malformed("algorithms"));
+    }
+    let public_keys = keys.get("keys").ok_or(KeyError::Missing("keys"))?;
+    let public_keys = public_keys.as_object().ok_or(KeyError::Malformed("keys"))?;
+    if !public_keys.values().all(|key| key.as_str().is_some()) {
+        return Err(KeyError::Malformed("keys"));
+    }
+    if keys
+        .get("signatures")
+        .is_some_and(|signatures| signatures.as_object().is_none())
+    {
+        return Err(KeyError::Malformed("signatures"));
+    }
+    let key_id = format!("ed25519:{device_id}");
+    if let Some(public_key) = keys.public_key(&key_id) {
+        let signature = keys.signature(user_id.as_str(), &key_id);
+        if !signature.is_some_and(|signature| keys.is_signed(public_key, signature)) {
+            return Err(KeyError::InvalidSignature("device_keys"));
+        }
+    }
+    Ok(keys)
+}
+
+/// Who must have signed one-time keys.
+struct Signer<'a> {
+    user_id: &'a UserId,
+    key_id: String,
+    identity: Option<&'a SignedJson>,
+}
+
+fn check_keys(
+    keys: &Value,
+    name: &'static str,
+    count_max: usize,
+    signer: &Signer<'_>,
+) -> Result<Vec<OneTimeKey>, KeyError> {
+    let keys = keys.as_object().ok_or(KeyError::Malformed(name))?;
+    if keys.len() > count_max {
+        return Err(KeyError::TooLarge);
+    }
+    keys.iter()
+        .map(|(key_id, key)| check_key(key_id, key, name, signer))
+        .collect()
+}
+
+fn check_key(
+    key_id: &str,
+    key: &Value,
+    name: &'static str,
+    signer: &Signer<'_>,
+) -> Result<OneTimeKey, KeyError> {
+    if key_id.len() > KEY_ID_BYTES_MAX {
+        return Err(KeyError::TooLarge);
+    }
+    let (algorithm, id) = key_id.split_once(':').ok_or(KeyError::Malformed(name))?;
+    if algorithm.is_empty() || id.is_empty() {
+        return Err(KeyError::Malformed(name));
+    }
+    let json = match key {
+        Value::String(_) if algorithm != "signed_curve25519" => key.to_string(),
+        Value::Object(_) => {
+            let key = SignedJson::new(key, name)?;
+            if algorithm == "signed_curve25519" {
+                check_signed_key(&key, name, signer)?;
+            }
+            key.to_json()
+        }
+        _ => return Err(KeyError::Malformed(name)),
+    };
+    if json.len() > ONE_TIME_KEY_BYTES_MAX {
+        return Err(KeyError::TooLarge);
+    }
+    Ok(OneTimeKey {
+        key_id: key_id.to_owned(),
+        json,
+    })
+}
+
+fn check_signed_key(
+    key: &SignedJson,
+    name: &'static str,
+    signer: &Signer<'_>,
+) -> Result<(), KeyError> {
+    let public_key = key.text("key").ok_or(KeyError::Missing("key"))?;
+    let Some(identity) = signer
+        .identity
+        .and_then(|keys| keys.public_key(&signer.key_id))
+    else {
+        // Nothing to check with: others will not accept the key either.
+        return Ok(());
+    };
+    if decode_public_key(public_key).is_none() {
+        return Err(KeyError::Malformed(name));
+    }
+    let signature = key.signature(signer.user_id.as_str(), &signer.key_id);
+    if signature.is_some_and(|signature| key.is_signed(identity, signature)) {
+        Ok(())
+    } else {
+        Err(KeyError::InvalidSignature(name))
+    }
+}
+
+fn is_same_json(a: &str, b: &str) -> bool {
+    let parse = |json| serde_json::from_str::<Value>(json).ok();
+    a == b || parse(a).is_some_and(|a| Some(a) == parse(b))
+}
