@@ -1,0 +1,36 @@
+//! Why a request about a room is refused.
+
+use ruma_common::RoomVersionId;
+
+/// A refusal; nothing changes. Each variant names the answer of the Client-Server API.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The rules of the room do not allow it: 403 `M_FORBIDDEN`.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The content has the wrong shape, or is not canonical JSON: 400 `M_BAD_JSON`.
+    #[error("{0}")]
+    BadJson(String),
+    /// A parameter makes no sense: 400 `M_INVALID_PARAM`.
+    #[error("{0}")]
+    InvalidParam(String),
+    /// The state asked for at creation contradicts itself: 400 `M_INVALID_ROOM_STATE`.
+    #[error("{0}")]
+    InvalidRoomState(String),
+    /// The event, or one of its ids, is too large (the bytes it has): 413 `M_TOO_LARGE`.
+    #[error("the event is too large")]
+    TooLarge(usize),
+    /// This server does not know the room version: 400 `M_UNSUPPORTED_ROOM_VERSION`.
+    #[error("room version {0} is not supported")]
+    UnsupportedVersion(RoomVersionId),
+    /// Nobody of this server may let users into this restricted room: 400
+    /// `M_UNABLE_TO_GRANT_JOIN`; another server may be able to.
+    #[error("no member of this server may let users into this room")]
+    UnableToGrantJoin,
+}
+
+impl Denied {
+    pub(crate) fn forbidden(reason: impl Into<String>) -> Self {
+        Self::Forbidden(reason.into())
+    }
+}
