@@ -235,7 +235,7 @@ pub fn difference<N: AsRef<[u8]>, E>(
                 Node::Branch { children, .. } => {
                     pairs
                         .iter_mut()
-                        .zip(children)
+                        .zip(children.into_iter())
                         .for_each(|(pair, child)| pair.0 = child);
                 }
             }
@@ -248,7 +248,7 @@ pub fn difference<N: AsRef<[u8]>, E>(
                 Node::Branch { children, .. } => {
                     pairs
                         .iter_mut()
-                        .zip(children)
+                        .zip(children.into_iter())
                         .for_each(|(pair, child)| pair.1 = child);
                 }
             }
@@ -385,7 +385,7 @@ fn change_node<N: AsRef<[u8]>, E>(
         // So few entries lie in leaves only: those that changed are at hand.
         let mut entries = Vec::new();
         let mut unchanged = Vec::new();
-        for (subtree, child) in subtrees.into_iter().zip(children) {
+        for (subtree, child) in subtrees.into_iter().zip(children.into_iter()) {
             match subtree {
                 Some(Subtree::Leaf(changed)) => entries.extend(changed),
                 Some(Subtree::Branch(hash, _)) => return Err(TrieError::Damaged(hash.0)),
@@ -442,7 +442,7 @@ fn build(entries: Vec<(KeyHash, u64)>, depth: usize, new_nodes: &mut Vec<NewNode
     if entries.len() <= LEAF_ENTRIES_MAX {
         return Subtree::Leaf(entries);
     }
-    let mut children = [NodeHash::EMPTY; BRANCH_WIDTH];
+    let mut children = Box::new([NodeHash::EMPTY; BRANCH_WIDTH]);
     for group in entries.chunk_by(|a, b| a.0.slot(depth) == b.0.slot(depth)) {
         children[group[0].0.slot(depth)] = match build(group.to_vec(), depth + 1, new_nodes) {
             Subtree::Leaf(entries) => keep_leaf(entries, new_nodes),

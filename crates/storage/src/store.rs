@@ -258,7 +258,7 @@ pub struct MediaPage {
 ///   and not rejected; so it is for soft-failed ones.
 /// - `Heads` sets the present state; for each `m.room.member` entry that differs from before, the
 ///   user's standing becomes what the event says, with this commit as position. It ends where the
-///   entry is gone. Being invited, joining and knocking undo forgetting.
+///   entry is gone or says nothing known. Being invited, joining and knocking undo forgetting.
 /// - `Redact` replaces the stored event; its place, position and states stay. A redacted event
 ///   relates to what its redacted form says, mostly nothing.
 /// - `RemoveDevice` takes the device's tokens, identity keys, one-time and fallback keys, waiting

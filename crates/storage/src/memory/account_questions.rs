@@ -196,7 +196,7 @@ impl Data {
             .filter(|of| of.version.user_id == user_id);
         let backup = match version {
             Some(version) => backups.find(|backup| backup.version.version == version),
-            None => backups.last(),
+            None => backups.next_back(),
         }?;
         Some(BackupVersion {
             count: backup.sessions.len() as u64,

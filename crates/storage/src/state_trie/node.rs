@@ -24,7 +24,7 @@ pub(super) enum Node {
         /// How many.
         count: u64,
         /// Where they are, by the next half byte of their names.
-        children: [NodeHash; BRANCH_WIDTH],
+        children: Box<[NodeHash; BRANCH_WIDTH]>,
     },
 }
 
@@ -82,7 +82,7 @@ impl Node {
                 let present = u16::from_le_bytes(*present);
                 rest = after;
                 let count = take_number(&mut rest)?;
-                let mut children = [NodeHash::EMPTY; BRANCH_WIDTH];
+                let mut children = Box::new([NodeHash::EMPTY; BRANCH_WIDTH]);
                 for (slot, child) in children.iter_mut().enumerate() {
                     if present & (1 << slot) != 0 {
                         *child = NodeHash(take_hash(&mut rest)?);
