@@ -76,7 +76,7 @@ impl Server {
             secret,
         } = origin.clone()
         {
-            let server = Server {
+            let mut server = Server {
                 name,
                 address,
                 data,
@@ -264,7 +264,7 @@ impl Server {
         Ok(start.elapsed())
     }
 
-    async fn first_answer(&self) -> Result<()> {
+    async fn first_answer(&mut self) -> Result<()> {
         let start = now();
         while start.elapsed() < START_TIMEOUT {
             let mut connection = self.connection();
@@ -272,13 +272,24 @@ impl Server {
             if versions.await.is_ok_and(|answer| answer.status == 200) {
                 return Ok(());
             }
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                bail!(
+                    "{} ended at once, {status}: {}",
+                    self.name,
+                    self.last_output()
+                );
+            }
             sleep(START_POLL).await;
         }
-        bail!(
-            "{} does not answer; see {}",
-            self.name,
-            self.folder.join("output.log").display()
-        )
+        bail!("{} does not answer: {}", self.name, self.last_output())
+    }
+
+    fn last_output(&self) -> String {
+        let output = fs::read_to_string(self.folder.join("output.log")).unwrap_or_default();
+        let lines: Vec<&str> = output.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
     }
 }
 

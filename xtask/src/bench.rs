@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::lyceum::release_binary;
-use crate::programs::{Program, require};
+use crate::programs::{PYTHON, require};
 use crate::steps::{cargo, step};
 
 /// The release of Synapse that figures are compared with.
@@ -55,10 +55,7 @@ fn synapse(root: &Path) -> Result<PathBuf> {
     if is_installed {
         return Ok(python);
     }
-    require(&[Program {
-        name: "python3",
-        package: "python3-venv",
-    }])?;
+    require(&[PYTHON])?;
     if let Some(above) = folder.parent() {
         fs::create_dir_all(above)?;
     }

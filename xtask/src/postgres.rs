@@ -37,6 +37,7 @@ impl Cluster {
     pub(crate) fn start() -> Result<Self> {
         require(&[Program {
             name: "setpriv",
+            probe: &["--version"],
             package: "util-linux",
         }])?;
         let binaries = match binaries() {

@@ -2,18 +2,39 @@
 //! possible, or named to the reader.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
 use crate::steps::step;
 
-/// A program and the Debian package that has it.
+/// A program, the arguments with which it succeeds when all of it is there, and the Debian package
+/// that has it.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
+    pub(crate) probe: &'static [&'static str],
     pub(crate) package: &'static str,
+}
+
+/// Python with what it takes to make virtual environments.
+pub(crate) const PYTHON: Program = Program {
+    name: "python3",
+    probe: &["-m", "ensurepip", "--version"],
+    package: "python3-venv",
+};
+
+impl Program {
+    fn is_there(&self) -> bool {
+        let quiet = || Stdio::null();
+        Command::new(self.name)
+            .args(self.probe)
+            .stdin(quiet())
+            .stdout(quiet())
+            .stderr(quiet())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
 }
 
 /// Whether this process runs as root.
@@ -23,7 +44,7 @@ pub(crate) fn is_root() -> bool {
 
 /// Sees to it that programs are there: installs their packages as root, else says what is missing.
 pub(crate) fn require(programs: &[Program]) -> Result<()> {
-    let missing = |program: &&Program| find(program.name).is_none();
+    let missing = |program: &&Program| !program.is_there();
     let packages: Vec<&str> = programs
         .iter()
         .filter(missing)
@@ -47,7 +68,12 @@ pub(crate) fn require(programs: &[Program]) -> Result<()> {
 /// Installs Debian packages, or says which are missing.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
-    if !is_root() || find("apt-get").is_none() {
+    let apt_get = Program {
+        name: "apt-get",
+        probe: &["--version"],
+        package: "apt",
+    };
+    if !is_root() || !apt_get.is_there() {
         bail!("please install these first (Debian's names): {list}");
     }
     let apt = |arguments: &[&str]| {
@@ -65,21 +91,4 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         bail!("apt-get could not install: {list}");
     }
     Ok(())
-}
-
-/// The path of a program, as the shell finds it.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg("command -v \"$0\"")
-        .arg(name)
-        .output()
-        .ok()?;
-    let path = String::from_utf8(output.stdout).ok()?;
-    let path = path.trim();
-    if output.status.success() && !path.is_empty() {
-        Some(PathBuf::from(path))
-    } else {
-        None
-    }
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::lyceum::release_binary;
 use crate::postgres::Cluster;
-use crate::programs::{Program, require};
+use crate::programs::{PYTHON, Program, require};
 use crate::steps::{Counts, cargo, counted_step, now, say};
 
 /// Where tests of the engine on PostgreSQL find their database.
@@ -23,18 +23,18 @@ const POSTGRES_VARIABLE: &str = "LYCEUM_TEST_POSTGRES";
 const SUITE_PROGRAMS: &[Program] = &[
     Program {
         name: "node",
+        probe: &["--version"],
         package: "nodejs",
     },
     Program {
         name: "npm",
+        probe: &["--version"],
         package: "npm",
     },
-    Program {
-        name: "python3",
-        package: "python3-venv",
-    },
+    PYTHON,
     Program {
         name: "chromium",
+        probe: &["--version"],
         package: "chromium",
     },
 ];
@@ -51,6 +51,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<bool> {
     let start = now();
     let mut counts = Counts::default();
     let mut is_success = true;
+    if with_suites {
+        require(SUITE_PROGRAMS)?;
+    }
 
     let mut tests = cargo(root, &["test", "--workspace", "--no-fail-fast"]);
     let cluster = if with_postgres {
@@ -98,6 +101,7 @@ pub(crate) fn suites(root: &Path, arguments: &[String]) -> Result<bool> {
     if !arguments.is_empty() {
         suites.retain(|suite| arguments.contains(&suite_name(suite)));
     }
+    require(SUITE_PROGRAMS)?;
     let cluster = Cluster::start()?;
     let (is_success, counts) = run_suites(root, &suites, Some(&cluster))?;
     drop(cluster);
@@ -145,7 +149,6 @@ fn run_suites(
         say("no suites under tests/");
         return Ok((is_success, counts));
     }
-    require(SUITE_PROGRAMS)?;
     let Some(binary) = release_binary(root).context("build the server")? else {
         say("the server does not compile; the suites cannot run");
         counts.failed += suites.len() as u64;
