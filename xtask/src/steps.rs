@@ -7,6 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+/// How cargo's closing lines begin.
+const CARGO_RESULT: &str = "test result: ";
+
 /// Tests that ran, by the closing lines of those who ran them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -55,18 +58,23 @@ pub(crate) fn counted_step(title: &str, command: &mut Command) -> Result<(bool, 
         .spawn()
         .with_context(|| format!("run {command:?}"))?;
     let stdout = child.stdout.take().context("the step has no output")?;
-    let mut counts = Counts::default();
+    let (mut of_cargo, mut of_suite) = (Counts::default(), Counts::default());
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         say(&line);
-        if let Some(counted) = counts_of(&line) {
-            counts.add(counted);
+        match counts_of(&line) {
+            // Cargo has a closing line for each of its test programs.
+            Some(counted) if line.starts_with(CARGO_RESULT) => of_cargo.add(counted),
+            // A suite's last one sums up those before it.
+            Some(counted) => of_suite = counted,
+            None => {}
         }
     }
+    of_cargo.add(of_suite);
     let is_success = child.wait()?.success();
     finish(title, start, is_success);
-    Ok((is_success, counts))
+    Ok((is_success, of_cargo))
 }
 
 fn finish(title: &str, start: Instant, is_success: bool) {
@@ -89,7 +97,7 @@ pub(crate) fn now() -> Instant {
 /// The counts in a closing line of cargo's tests ("test result: ok. 3 passed; 0 failed; …") or of
 /// a suite ("3 passed, 0 failed", a word with a colon may stand before it).
 fn counts_of(line: &str) -> Option<Counts> {
-    let rest = match line.trim().strip_prefix("test result: ") {
+    let rest = match line.trim().strip_prefix(CARGO_RESULT) {
         Some(rest) => rest.split_once(". ")?.1,
         None => match line.trim().split_once(": ") {
             Some((word, rest)) if !word.contains(' ') => rest,

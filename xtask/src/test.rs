@@ -19,7 +19,7 @@ use crate::steps::{Counts, cargo, counted_step, now, say};
 /// Where tests of the engine on PostgreSQL find their database.
 const POSTGRES_VARIABLE: &str = "LYCEUM_TEST_POSTGRES";
 
-/// What suites may expect to find on the machine.
+/// What suites may expect to find on the machine; a browser they see to themselves.
 const SUITE_PROGRAMS: &[Program] = &[
     Program {
         name: "node",
@@ -32,11 +32,6 @@ const SUITE_PROGRAMS: &[Program] = &[
         package: "npm",
     },
     PYTHON,
-    Program {
-        name: "chromium",
-        probe: &["--version"],
-        package: "chromium",
-    },
 ];
 
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<bool> {
