@@ -1,0 +1,5 @@
+//! The media store, tested from outside.
+
+mod blobs;
+mod pictures;
+mod thumbnails;
