@@ -31,12 +31,20 @@ impl AuthEvent {
     pub fn new(event: Arc<Event>, rules: &RoomRules) -> Self {
         let names_its_room = !(rules.room_id_is_create_hash() && &*event.kind == "m.room.create");
         let kind = TimelineEventType::from(&*event.kind);
-        Self { event, kind, names_its_room, is_rejected: false }
+        Self {
+            event,
+            kind,
+            names_its_room,
+            is_rejected: false,
+        }
     }
 
     /// The event, marked as rejected by the rules.
     pub fn rejected(event: Arc<Event>, rules: &RoomRules) -> Self {
-        Self { is_rejected: true, ..Self::new(event, rules) }
+        Self {
+            is_rejected: true,
+            ..Self::new(event, rules)
+        }
     }
 }
 
@@ -142,7 +150,10 @@ pub(crate) fn judge_by_rules(
 ) -> Result<(), Denied> {
     let event = AuthEvent::new(event.clone(), rules);
     let find = |kind: &StateEventType, key: &str| {
-        Some(AuthEvent::new(state.get(&kind.to_string(), key)?.clone(), rules))
+        Some(AuthEvent::new(
+            state.get(&kind.to_string(), key)?.clone(),
+            rules,
+        ))
     };
     check_state_dependent_auth_rules(&rules.ruma.authorization, event, find)
         .map_err(Denied::Forbidden)

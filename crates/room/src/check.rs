@@ -49,9 +49,9 @@ pub(crate) fn content(piece: &Piece, room: &Room, signer: &Signer) -> Result<(),
             Some(CanonicalJsonValue::String(room_id)) if *room_id != room.room_id.as_str() => {
                 Ok(())
             }
-            Some(CanonicalJsonValue::String(_)) => {
-                Err(Denied::InvalidParam("a room cannot replace itself".to_owned()))
-            }
+            Some(CanonicalJsonValue::String(_)) => Err(Denied::InvalidParam(
+                "a room cannot replace itself".to_owned(),
+            )),
             Some(_) => bad("replacement_room must be a string"),
             None => Ok(()),
         },
@@ -95,15 +95,24 @@ fn member(content: &CanonicalJsonObject, key: &str) -> Result<(), Denied> {
 
 /// Integers everywhere, also in versions that would tolerate texts.
 fn power_levels(content: &CanonicalJsonObject) -> Result<(), Denied> {
-    const LEVELS: [&str; 7] =
-        ["ban", "events_default", "invite", "kick", "redact", "state_default", "users_default"];
+    const LEVELS: [&str; 7] = [
+        "ban",
+        "events_default",
+        "invite",
+        "kick",
+        "redact",
+        "state_default",
+        "users_default",
+    ];
     for key in LEVELS {
         if content.get(key).is_some_and(|level| !level.is_integer()) {
             return bad(&format!("{key} must be an integer"));
         }
     }
     for key in ["events", "notifications", "users"] {
-        let Some(levels) = content.get(key) else { continue };
+        let Some(levels) = content.get(key) else {
+            continue;
+        };
         let Some(levels) = levels.as_object() else {
             return bad(&format!("{key} must be an object"));
         };
@@ -150,7 +159,9 @@ fn server_acl(content: &CanonicalJsonObject, signer: &Signer) -> Result<(), Deni
     let host = signer.server_name().host();
     let matches = |patterns: &[&str]| patterns.iter().any(|pattern| glob(pattern, host));
     if matches(&deny) || !matches(&allow) {
-        return Err(Denied::InvalidParam("this would shut out the server itself".to_owned()));
+        return Err(Denied::InvalidParam(
+            "this would shut out the server itself".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -172,7 +183,9 @@ pub(crate) fn glob(pattern: &str, name: &str) -> bool {
                 from += 1;
             }
             _ => {
-                let Some((star_at, star_from)) = star else { return false };
+                let Some((star_at, star_from)) = star else {
+                    return false;
+                };
                 star = Some((star_at, star_from + 1));
                 at = star_at + 1;
                 from = star_from + 1;

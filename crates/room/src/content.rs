@@ -168,7 +168,9 @@ pub(crate) struct CreateFacts {
 
 impl CreateFacts {
     pub(crate) fn parse(event: &Event, rules: &RoomRules) -> Self {
-        let Some(Value::Object(content)) = value(event) else { return Self::default() };
+        let Some(Value::Object(content)) = value(event) else {
+            return Self::default();
+        };
         let text = |key: &str| content.get(key).and_then(Value::as_str);
         let mut is_sound = true;
         let mut creators = Vec::new();
@@ -186,7 +188,10 @@ impl CreateFacts {
             let more = more.as_array();
             is_sound &= more.is_some();
             for user_id in more.into_iter().flatten() {
-                match user_id.as_str().and_then(|text| OwnedUserId::try_from(text).ok()) {
+                match user_id
+                    .as_str()
+                    .and_then(|text| OwnedUserId::try_from(text).ok())
+                {
                     Some(user_id) if !creators.contains(&user_id) => creators.push(user_id),
                     Some(_) => {}
                     None => is_sound = false,
@@ -224,14 +229,21 @@ pub(crate) struct JoinRules {
 
 impl JoinRules {
     pub(crate) fn parse(event: &Event) -> Self {
-        let Some(Value::Object(content)) = value(event) else { return Self::default() };
+        let Some(Value::Object(content)) = value(event) else {
+            return Self::default();
+        };
         let rule = content
             .get("join_rule")
             .and_then(Value::as_str)
             .and_then(JoinRule::from_name)
             .unwrap_or_default();
         let mut allowed_rooms = Vec::new();
-        for condition in content.get("allow").and_then(Value::as_array).into_iter().flatten() {
+        for condition in content
+            .get("allow")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             if condition.get("type").and_then(Value::as_str) == Some("m.room_membership")
                 && let Some(room_id) = condition.get("room_id").and_then(Value::as_str)
                 && let Ok(room_id) = OwnedRoomId::try_from(room_id)
@@ -240,7 +252,10 @@ impl JoinRules {
                 allowed_rooms.push(room_id);
             }
         }
-        Self { rule, allowed_rooms }
+        Self {
+            rule,
+            allowed_rooms,
+        }
     }
 }
 
@@ -259,7 +274,9 @@ pub(crate) fn text(event: &Event, key: &str) -> Option<String> {
 
 /// The canonical alias event: the alias proper and the alternatives.
 pub(crate) fn aliases(event: &Event) -> (Option<OwnedRoomAliasId>, Vec<OwnedRoomAliasId>) {
-    let Some(content) = value(event) else { return (None, Vec::new()) };
+    let Some(content) = value(event) else {
+        return (None, Vec::new());
+    };
     let parse = |value: &Value| OwnedRoomAliasId::try_from(value.as_str()?).ok();
     (
         content.get("alias").and_then(parse),

@@ -135,7 +135,11 @@ pub fn create(
 ) -> Result<Decision, Denied> {
     let rules = RoomRules::for_version(&request.version)
         .ok_or_else(|| Denied::UnsupportedVersion(request.version.clone()))?;
-    let default_preset = if request.is_public { Preset::PublicChat } else { Preset::PrivateChat };
+    let default_preset = if request.is_public {
+        Preset::PublicChat
+    } else {
+        Preset::PrivateChat
+    };
     let preset = request.preset.unwrap_or(default_preset);
     let creator = request.creator.clone();
 
@@ -163,11 +167,15 @@ pub fn create(
         {
             continue;
         }
-        initial_state.push(Piece::state(&draft.kind, &key, check::object(&draft.content)?));
+        initial_state.push(Piece::state(
+            &draft.kind,
+            &key,
+            check::object(&draft.content)?,
+        ));
     }
 
-    let room_id = (!rules.room_id_is_create_hash())
-        .then(|| random_room_id(&entropy, signer.server_name()));
+    let room_id =
+        (!rules.room_id_is_create_hash()).then(|| random_room_id(&entropy, signer.server_name()));
     let mut composer = Composer::found(rules, room_id, &creator, content, (signer, now))?;
     let room_id = composer.room.room_id.clone();
     let join = content_of(Membership::Join, request.creator_profile, None);
@@ -180,8 +188,16 @@ pub fn create(
         first.push(Piece::state("m.room.canonical_alias", "", content));
     }
     for (kind, field, value) in [
-        ("m.room.join_rules", "join_rule", preset.join_rule().as_str()),
-        ("m.room.history_visibility", "history_visibility", HistoryVisibility::Shared.as_str()),
+        (
+            "m.room.join_rules",
+            "join_rule",
+            preset.join_rule().as_str(),
+        ),
+        (
+            "m.room.history_visibility",
+            "history_visibility",
+            HistoryVisibility::Shared.as_str(),
+        ),
         ("m.room.guest_access", "guest_access", preset.guest_access()),
     ] {
         let is_given = |piece: &Piece| piece.kind == kind && piece.state_key.as_deref() == Some("");
@@ -191,16 +207,22 @@ pub fn create(
     }
     first.append(&mut initial_state);
     if let Some(name) = request.name {
-        first.push(Piece::state("m.room.name", "", object([("name", Some(text(name)))])));
+        first.push(Piece::state(
+            "m.room.name",
+            "",
+            object([("name", Some(text(name)))]),
+        ));
     }
     if let Some(topic) = request.topic {
         first.push(Piece::state("m.room.topic", "", topic_content(&topic)));
     }
     for piece in first {
-        composer.append(&creator, piece, None).map_err(|denied| match denied {
-            Denied::Forbidden(reason) => Denied::InvalidRoomState(reason),
-            other => other,
-        })?;
+        composer
+            .append(&creator, piece, None)
+            .map_err(|denied| match denied {
+                Denied::Forbidden(reason) => Denied::InvalidRoomState(reason),
+                other => other,
+            })?;
     }
     for (user_id, profile) in invites {
         let invite = Invite {
@@ -213,10 +235,17 @@ pub fn create(
     }
     if let Some(alias) = request.room_alias {
         composer.expect(Expect::AliasAbsent(alias.clone()));
-        composer.also(RoomChange::SetAlias(Alias { alias, room_id: room_id.clone(), creator }));
+        composer.also(RoomChange::SetAlias(Alias {
+            alias,
+            room_id: room_id.clone(),
+            creator,
+        }));
     }
     if request.is_public {
-        composer.also(RoomChange::Publish { room_id, is_published: true });
+        composer.also(RoomChange::Publish {
+            room_id,
+            is_published: true,
+        });
     }
     Ok(composer.finish())
 }
@@ -240,12 +269,16 @@ fn creation_content(
             None => Vec::new(),
             Some(CanonicalJsonValue::Array(users)) => users,
             Some(_) => {
-                return Err(Denied::BadJson("additional_creators must be an array".to_owned()));
+                return Err(Denied::BadJson(
+                    "additional_creators must be an array".to_owned(),
+                ));
             }
         };
         let mut creators = Vec::with_capacity(given.len() + trusted.len());
         for user_id in &given {
-            let user_id = user_id.as_str().and_then(|user_id| OwnedUserId::try_from(user_id).ok());
+            let user_id = user_id
+                .as_str()
+                .and_then(|user_id| OwnedUserId::try_from(user_id).ok());
             creators.push(user_id.ok_or_else(|| {
                 Denied::InvalidParam("additional_creators must hold user ids".to_owned())
             })?);
@@ -279,7 +312,10 @@ pub(crate) fn set_additional_creators(
         .map(|user_id| text(user_id.as_str()))
         .collect();
     if !creators.is_empty() {
-        content.insert("additional_creators".to_owned(), CanonicalJsonValue::Array(creators));
+        content.insert(
+            "additional_creators".to_owned(),
+            CanonicalJsonValue::Array(creators),
+        );
     }
 }
 
@@ -331,7 +367,11 @@ pub(crate) fn default_power_levels(
             users.insert(user_id.to_string(), level(100));
         }
     }
-    let tombstone = if rules.creators_are_privileged() { TOMBSTONE_LEVEL } else { 100 };
+    let tombstone = if rules.creators_are_privileged() {
+        TOMBSTONE_LEVEL
+    } else {
+        100
+    };
     let events = object([
         ("m.room.avatar", Some(level(50))),
         ("m.room.canonical_alias", Some(level(50))),
@@ -359,12 +399,17 @@ pub(crate) fn default_power_levels(
 /// Where creators stand above all levels, tombstones need more than other state.
 pub(crate) fn raise_tombstone_level(content: &mut CanonicalJsonObject) {
     let as_level = |value: &CanonicalJsonValue| value.as_integer().map(i64::from);
-    let state_default = content.get("state_default").and_then(as_level).unwrap_or(50);
+    let state_default = content
+        .get("state_default")
+        .and_then(as_level)
+        .unwrap_or(50);
     let events = content
         .entry("events".to_owned())
         .or_insert_with(|| CanonicalJsonValue::Object(CanonicalJsonObject::new()));
     // An unreadable `events` is refused later.
-    let Some(events) = events.as_object_mut() else { return };
+    let Some(events) = events.as_object_mut() else {
+        return;
+    };
     let present = events.get("m.room.tombstone").and_then(as_level);
     if present.is_none() {
         let needed = level(TOMBSTONE_LEVEL.max(state_default.saturating_add(1)));
@@ -374,12 +419,19 @@ pub(crate) fn raise_tombstone_level(content: &mut CanonicalJsonObject) {
 
 pub(crate) fn level(level: i64) -> CanonicalJsonValue {
     let level = level.clamp(-INTEGER_MAX, INTEGER_MAX);
-    CanonicalJsonValue::Integer(level.try_into().expect("clamped to what canonical JSON holds"))
+    CanonicalJsonValue::Integer(
+        level
+            .try_into()
+            .expect("clamped to what canonical JSON holds"),
+    )
 }
 
 /// A topic in both forms of the specification: plain, and as `m.topic`.
 fn topic_content(topic: &str) -> CanonicalJsonObject {
-    let plain = object([("body", Some(text(topic))), ("mimetype", Some(text("text/plain")))]);
+    let plain = object([
+        ("body", Some(text(topic))),
+        ("mimetype", Some(text("text/plain"))),
+    ]);
     let forms = CanonicalJsonValue::Array(vec![CanonicalJsonValue::Object(plain)]);
     let block = object([("m.text", Some(forms))]);
     object([

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use lyceum_model::{
     Batch, Event, Expect, Placement, RoomChange, RoomHead, RoomHeads, StateBefore, Timestamp,
 };
-use ruma_common::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, UserId,
-};
+use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, UserId};
 use ruma_events::TimelineEventType;
 use ruma_state_res::auth_types_for_event;
 use serde_json::value::RawValue;
@@ -48,12 +46,22 @@ pub struct Draft {
 impl Draft {
     /// A message.
     pub fn message(kind: impl Into<String>, content: Box<RawValue>) -> Self {
-        Self { kind: kind.into(), state_key: None, content, redacts: None }
+        Self {
+            kind: kind.into(),
+            state_key: None,
+            content,
+            redacts: None,
+        }
     }
 
     /// A piece of state.
     pub fn state(kind: impl Into<String>, key: impl Into<String>, content: Box<RawValue>) -> Self {
-        Self { kind: kind.into(), state_key: Some(key.into()), content, redacts: None }
+        Self {
+            kind: kind.into(),
+            state_key: Some(key.into()),
+            content,
+            redacts: None,
+        }
     }
 }
 
@@ -104,7 +112,9 @@ pub fn send(
     now: Timestamp,
 ) -> Result<Decision, Denied> {
     if draft.kind == "m.room.redaction" {
-        return Err(Denied::InvalidParam("redactions have an endpoint of their own".to_owned()));
+        return Err(Denied::InvalidParam(
+            "redactions have an endpoint of their own".to_owned(),
+        ));
     }
     let mut content = check::object(&draft.content)?;
     if draft.kind == "m.room.member" {
@@ -112,7 +122,14 @@ pub fn send(
         content.remove("join_authorised_via_users_server");
     }
     let mut composer = Composer::new(room, signer, now);
-    composer.set(sender, Piece { kind: draft.kind, state_key: draft.state_key, content })?;
+    composer.set(
+        sender,
+        Piece {
+            kind: draft.kind,
+            state_key: draft.state_key,
+            content,
+        },
+    )?;
     Ok(composer.finish())
 }
 
@@ -126,7 +143,11 @@ pub(crate) struct Piece {
 
 impl Piece {
     pub(crate) fn state(kind: &str, key: &str, content: CanonicalJsonObject) -> Self {
-        Self { kind: kind.to_owned(), state_key: Some(key.to_owned()), content }
+        Self {
+            kind: kind.to_owned(),
+            state_key: Some(key.to_owned()),
+            content,
+        }
     }
 }
 
@@ -197,6 +218,7 @@ impl<'a> Composer<'a> {
 
     /// Sends a piece unless it is state that already holds, by the same sender.
     pub(crate) fn set(&mut self, sender: &UserId, piece: Piece) -> Result<(), Denied> {
+        refuse_second_creation(&piece)?;
         if let Some(key) = &piece.state_key
             && let Some(present) = self.room.state.get(&piece.kind, key)
             && present.sender == sender
@@ -216,6 +238,7 @@ impl<'a> Composer<'a> {
         piece: Piece,
         redacts: Option<OwnedEventId>,
     ) -> Result<Arc<Event>, Denied> {
+        refuse_second_creation(&piece)?;
         let room = &self.room;
         check::content(&piece, room, self.signer)?;
         let verdict = judge_ordinary(
@@ -229,7 +252,10 @@ impl<'a> Composer<'a> {
         verdict.transpose()?;
         let (prev_heads, other_heads) = select_heads(&room.heads);
         let depth = prev_heads.iter().map(|head| head.depth).max().unwrap_or(0);
-        let present = piece.state_key.as_ref().and_then(|key| room.state.get(&piece.kind, key));
+        let present = piece
+            .state_key
+            .as_ref()
+            .and_then(|key| room.state.get(&piece.kind, key));
         let proposal = Proposal {
             room_id: Some(room.room_id.clone()),
             sender: sender.to_owned(),
@@ -262,11 +288,14 @@ impl<'a> Composer<'a> {
             state_before: self.room.present_state(),
         });
         let room = &mut self.room;
-        room.stored_state =
-            (!other_heads.is_empty()).then(|| StateBefore::After(event.id.clone()));
+        room.stored_state = (!other_heads.is_empty()).then(|| StateBefore::After(event.id.clone()));
         room.heads = other_heads;
-        room.heads.push(RoomHead { event_id: event.id.clone(), depth: event.depth });
-        room.heads.sort_unstable_by(|one, other| one.event_id.cmp(&other.event_id));
+        room.heads.push(RoomHead {
+            event_id: event.id.clone(),
+            depth: event.depth,
+        });
+        room.heads
+            .sort_unstable_by(|one, other| one.event_id.cmp(&other.event_id));
         if event.state_key.is_some() {
             room.state.insert(event.clone());
         }
@@ -344,6 +373,14 @@ impl<'a> Composer<'a> {
     }
 }
 
+/// A create event has no predecessors, so nothing that follows a room's heads can be one.
+fn refuse_second_creation(piece: &Piece) -> Result<(), Denied> {
+    if piece.kind == "m.room.create" {
+        return Err(Denied::forbidden("a room is created once"));
+    }
+    Ok(())
+}
+
 /// The heads that the next event follows: the deepest ones; and those that stay heads.
 fn select_heads(heads: &[RoomHead]) -> (Vec<RoomHead>, Vec<RoomHead>) {
     let mut selected = heads.to_vec();
@@ -351,7 +388,10 @@ fn select_heads(heads: &[RoomHead]) -> (Vec<RoomHead>, Vec<RoomHead>) {
         return (selected, Vec::new());
     }
     selected.sort_by(|one, other| {
-        other.depth.cmp(&one.depth).then_with(|| one.event_id.cmp(&other.event_id))
+        other
+            .depth
+            .cmp(&one.depth)
+            .then_with(|| one.event_id.cmp(&other.event_id))
     });
     let others = selected.split_off(PREV_EVENTS_MAX);
     (selected, others)

@@ -1,5 +1,6 @@
 //! Why a request about a room is refused.
 
+use lyceum_model::MatrixError;
 use ruma_common::RoomVersionId;
 
 /// A refusal; nothing changes. Each variant names the answer of the Client-Server API.
@@ -27,6 +28,21 @@ pub enum Denied {
     /// `M_UNABLE_TO_GRANT_JOIN`; another server may be able to.
     #[error("no member of this server may let users into this room")]
     UnableToGrantJoin,
+}
+
+impl From<Denied> for MatrixError {
+    fn from(denied: Denied) -> Self {
+        let message = denied.to_string();
+        match denied {
+            Denied::Forbidden(_) => Self::forbidden(message),
+            Denied::BadJson(_) => Self::bad_json(message),
+            Denied::InvalidParam(_) => Self::invalid_param(message),
+            Denied::InvalidRoomState(_) => Self::new(400, "M_INVALID_ROOM_STATE", message),
+            Denied::TooLarge(_) => Self::too_large(message),
+            Denied::UnsupportedVersion(_) => Self::unsupported_room_version(message),
+            Denied::UnableToGrantJoin => Self::new(400, "M_UNABLE_TO_GRANT_JOIN", message),
+        }
+    }
 }
 
 impl Denied {

@@ -95,7 +95,10 @@ impl Composer<'_> {
         if invite.is_direct {
             content.insert("is_direct".to_owned(), CanonicalJsonValue::Bool(true));
         }
-        self.set(sender, Piece::state("m.room.member", invite.user_id.as_str(), content))
+        self.set(
+            sender,
+            Piece::state("m.room.member", invite.user_id.as_str(), content),
+        )
     }
 }
 
@@ -126,17 +129,27 @@ pub fn join(
     content.extend(content_of(Membership::Join, join.profile, join.reason));
     if membership != Some(Membership::Invite) && is_restricted(room) {
         let allowed_rooms = room.allowed_rooms();
-        if !join.member_of.iter().any(|room_id| allowed_rooms.contains(room_id)) {
+        if !join
+            .member_of
+            .iter()
+            .any(|room_id| allowed_rooms.contains(room_id))
+        {
             return Err(Denied::forbidden(
                 "only members of certain other rooms, or invited users, may join this room",
             ));
         }
         let host =
             authorising_member(room, signer.server_name()).ok_or(Denied::UnableToGrantJoin)?;
-        content.insert("join_authorised_via_users_server".to_owned(), text(host.as_str()));
+        content.insert(
+            "join_authorised_via_users_server".to_owned(),
+            text(host.as_str()),
+        );
     }
     let mut composer = Composer::new(room, signer, now);
-    composer.set(user_id, Piece::state("m.room.member", user_id.as_str(), content))?;
+    composer.set(
+        user_id,
+        Piece::state("m.room.member", user_id.as_str(), content),
+    )?;
     Ok(composer.finish())
 }
 
@@ -185,17 +198,29 @@ pub fn update_profile(
     signer: &Signer,
     now: Timestamp,
 ) -> Result<Decision, Denied> {
-    let Some(member) = room.state.member(user_id).filter(|_| room.is_joined(user_id)) else {
+    let Some(member) = room
+        .state
+        .member(user_id)
+        .filter(|_| room.is_joined(user_id))
+    else {
         return Err(Denied::forbidden("you are not a member of this room"));
     };
     let mut content: CanonicalJsonObject =
         serde_json::from_str(member.event.content.get()).unwrap_or_default();
-    for key in ["displayname", "avatar_url", "reason", "join_authorised_via_users_server"] {
+    for key in [
+        "displayname",
+        "avatar_url",
+        "reason",
+        "join_authorised_via_users_server",
+    ] {
         content.remove(key);
     }
     content.extend(content_of(Membership::Join, profile, None));
     let mut composer = Composer::new(room, signer, now);
-    composer.set(user_id, Piece::state("m.room.member", user_id.as_str(), content))?;
+    composer.set(
+        user_id,
+        Piece::state("m.room.member", user_id.as_str(), content),
+    )?;
     Ok(composer.finish())
 }
 
@@ -217,7 +242,10 @@ pub fn leave(
         Some(_) => {}
         None => return Err(Denied::forbidden("you are not in this room")),
     }
-    let target = Target { user_id: user_id.to_owned(), reason };
+    let target = Target {
+        user_id: user_id.to_owned(),
+        reason,
+    };
     remove(room, user_id, target, signer, now)
 }
 
@@ -230,11 +258,16 @@ pub fn knock(
     now: Timestamp,
 ) -> Result<Decision, Denied> {
     if !room.rules.ruma.authorization.knocking {
-        return Err(Denied::forbidden("this room's version does not know knocking"));
+        return Err(Denied::forbidden(
+            "this room's version does not know knocking",
+        ));
     }
     let content = content_of(Membership::Knock, knock.profile, knock.reason);
     let mut composer = Composer::new(room, signer, now);
-    composer.set(user_id, Piece::state("m.room.member", user_id.as_str(), content))?;
+    composer.set(
+        user_id,
+        Piece::state("m.room.member", user_id.as_str(), content),
+    )?;
     Ok(composer.finish())
 }
 
@@ -266,7 +299,10 @@ pub fn ban(
 ) -> Result<Decision, Denied> {
     let content = content_of(Membership::Ban, Profile::default(), target.reason);
     let mut composer = Composer::new(room, signer, now);
-    composer.set(sender, Piece::state("m.room.member", target.user_id.as_str(), content))?;
+    composer.set(
+        sender,
+        Piece::state("m.room.member", target.user_id.as_str(), content),
+    )?;
     Ok(composer.finish())
 }
 
@@ -293,7 +329,10 @@ fn remove(
 ) -> Result<Decision, Denied> {
     let content = content_of(Membership::Leave, Profile::default(), target.reason);
     let mut composer = Composer::new(room, signer, now);
-    composer.set(sender, Piece::state("m.room.member", target.user_id.as_str(), content))?;
+    composer.set(
+        sender,
+        Piece::state("m.room.member", target.user_id.as_str(), content),
+    )?;
     Ok(composer.finish())
 }
 

@@ -132,7 +132,10 @@ fn check_ids(proposal: &Proposal) -> Result<(), Denied> {
         proposal.kind.len(),
         proposal.sender.as_str().len(),
         proposal.state_key.as_ref().map_or(0, |key| key.len()),
-        proposal.room_id.as_ref().map_or(0, |room_id| room_id.as_str().len()),
+        proposal
+            .room_id
+            .as_ref()
+            .map_or(0, |room_id| room_id.as_str().len()),
     ];
     match lengths.into_iter().find(|length| *length > ID_BYTES_MAX) {
         Some(length) => Err(Denied::TooLarge(length)),
@@ -188,7 +191,10 @@ struct Text {
 
 impl Text {
     fn of(proposal: &Proposal, rules: &RoomRules) -> Self {
-        let redacts = proposal.redacts.as_ref().filter(|_| !rules.redacts_in_content());
+        let redacts = proposal
+            .redacts
+            .as_ref()
+            .filter(|_| !rules.redacts_in_content());
         Self {
             auth_events: references(&proposal.auth_events, rules),
             depth: proposal.depth,
@@ -197,7 +203,10 @@ impl Text {
             now: proposal.now.0,
             prev_events: references(&proposal.prev_events, rules),
             redacts: redacts.map(|id| quoted(id.as_str())),
-            room_id: proposal.room_id.as_ref().map(|room_id| quoted(room_id.as_str())),
+            room_id: proposal
+                .room_id
+                .as_ref()
+                .map(|room_id| quoted(room_id.as_str())),
             sender: quoted(proposal.sender.as_str()),
             signature: None,
             state_key: proposal.state_key.as_ref().map(|key| quoted(key)),

@@ -73,9 +73,13 @@ pub struct PowerLevels {
 impl PowerLevels {
     pub(crate) fn of(state: &State, rules: &RoomRules) -> Self {
         let create = state.create_facts(rules);
-        let creators = create.map(|create| create.creators.clone()).unwrap_or_default();
+        let creators = create
+            .map(|create| create.creators.clone())
+            .unwrap_or_default();
         let mut levels = Self::without_event(creators, rules);
-        let Some(event) = state.get("m.room.power_levels", "") else { return levels };
+        let Some(event) = state.get("m.room.power_levels", "") else {
+            return levels;
+        };
         levels.users.clear();
         let Some(Value::Object(content)) = content::value(event) else {
             levels.is_sound = false;
@@ -91,14 +95,19 @@ impl PowerLevels {
             ("redact", &mut levels.redact),
             ("invite", &mut levels.invite),
         ] {
-            let Some(value) = content.get(key) else { continue };
+            let Some(value) = content.get(key) else {
+                continue;
+            };
             match read_level(value, rules) {
                 Some(value) => *level = value,
                 None => is_sound = false,
             }
         }
         for (user_id, level) in entries(&content, "users", &mut is_sound) {
-            match (OwnedUserId::try_from(user_id.as_str()), read_level(level, rules)) {
+            match (
+                OwnedUserId::try_from(user_id.as_str()),
+                read_level(level, rules),
+            ) {
                 (Ok(user_id), Some(level)) => {
                     levels.users.insert(user_id, level);
                 }
@@ -128,7 +137,10 @@ impl PowerLevels {
         let (users, privileged) = if rules.creators_are_privileged() {
             (BTreeMap::new(), creators)
         } else {
-            let users = creators.into_iter().map(|user_id| (user_id, CREATOR_DEFAULT)).collect();
+            let users = creators
+                .into_iter()
+                .map(|user_id| (user_id, CREATOR_DEFAULT))
+                .collect();
             (users, Vec::new())
         };
         Self {
@@ -152,18 +164,30 @@ impl PowerLevels {
         if self.privileged.iter().any(|creator| creator == user_id) {
             return Power::Infinite;
         }
-        Power::Level(self.users.get(user_id).copied().unwrap_or(self.users_default))
+        Power::Level(
+            self.users
+                .get(user_id)
+                .copied()
+                .unwrap_or(self.users_default),
+        )
     }
 
     /// What an event of this type needs.
     pub fn event(&self, kind: &str, is_state: bool) -> i64 {
-        let default = if is_state { self.state_default } else { self.events_default };
+        let default = if is_state {
+            self.state_default
+        } else {
+            self.events_default
+        };
         self.events.get(kind).copied().unwrap_or(default)
     }
 
     /// What a notification such as `room` needs.
     pub fn notification(&self, key: &str) -> i64 {
-        self.notifications.get(key).copied().unwrap_or(NOTIFICATION_DEFAULT)
+        self.notifications
+            .get(key)
+            .copied()
+            .unwrap_or(NOTIFICATION_DEFAULT)
     }
 
     /// Users above all levels; empty in versions that do not privilege creators.
@@ -200,7 +224,9 @@ impl PowerLevels {
 /// A level as the version writes it: an integer, in old versions also a text or a float.
 fn read_level(value: &Value, rules: &RoomRules) -> Option<i64> {
     if rules.ruma.authorization.integer_power_levels {
-        return value.as_i64().filter(|level| (-INTEGER_MAX..=INTEGER_MAX).contains(level));
+        return value
+            .as_i64()
+            .filter(|level| (-INTEGER_MAX..=INTEGER_MAX).contains(level));
     }
     deserialize_v1_powerlevel(value).ok().map(Into::into)
 }

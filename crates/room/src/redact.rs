@@ -44,18 +44,25 @@ pub fn redact(
     signer: &Signer,
     now: Timestamp,
 ) -> Result<Decision, Denied> {
-    let target = redaction.target;
+    let Redaction { target, content } = redaction;
     if target.room_id != room.room_id {
-        return Err(Denied::InvalidParam("the event belongs to another room".to_owned()));
+        return Err(Denied::InvalidParam(
+            "the event belongs to another room".to_owned(),
+        ));
     }
     if target.is_state("m.room.create") || target.is_state("m.room.server_acl") {
-        return Err(Denied::forbidden(format!("{} cannot be redacted", target.kind)));
+        return Err(Denied::forbidden(format!(
+            "{} cannot be redacted",
+            target.kind
+        )));
     }
     if target.sender != sender && !room.power_levels().may_redact(sender) {
-        return Err(Denied::forbidden("only the redact level allows to redact others' events"));
+        return Err(Denied::forbidden(
+            "only the redact level allows to redact others' events",
+        ));
     }
-    let mut content = match &redaction.content {
-        Some(content) => check::object(content)?,
+    let mut content = match content {
+        Some(content) => check::object(&content)?,
         None => CanonicalJsonObject::new(),
     };
     content.remove("redacts");
@@ -63,15 +70,25 @@ pub fn redact(
         let id = CanonicalJsonValue::String(target.id.to_string());
         content.insert("redacts".to_owned(), id);
     }
-    let piece = Piece { kind: "m.room.redaction".to_owned(), state_key: None, content };
+    let piece = Piece {
+        kind: "m.room.redaction".to_owned(),
+        state_key: None,
+        content,
+    };
     let mut composer = Composer::new(room, signer, now);
     let because = composer.append(sender, piece, Some(target.id.clone()))?;
     let redacted = Arc::new(redacted(target, &room.rules)?);
     if let Some(key) = &target.state_key
-        && room.state.get(&target.kind, key).is_some_and(|present| present.id == target.id)
+        && room
+            .state
+            .get(&target.kind, key)
+            .is_some_and(|present| present.id == target.id)
     {
         composer.room.state.insert(redacted.clone());
     }
-    composer.also(RoomChange::Redact { redacted, because: because.id.clone() });
+    composer.also(RoomChange::Redact {
+        redacted,
+        because: because.id.clone(),
+    });
     Ok(composer.finish())
 }

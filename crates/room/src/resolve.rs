@@ -10,9 +10,7 @@ use std::{
 };
 
 use lyceum_model::{Event, StateKey};
-use ruma_common::{
-    EventId, OwnedEventId, RoomId, room_version_rules::StateResolutionV2Rules,
-};
+use ruma_common::{EventId, OwnedEventId, RoomId, room_version_rules::StateResolutionV2Rules};
 use ruma_events::StateEventType;
 use ruma_state_res::{StateMap, utils::event_id_set::EventIdSet};
 use sha1::{Digest, Sha1};
@@ -65,7 +63,11 @@ pub fn resolve_state(
 }
 
 fn is_same(one: &State, other: &State) -> bool {
-    one.len() == other.len() && one.iter().zip(other.iter()).all(|(one, other)| one.id == other.id)
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other.iter())
+            .all(|(one, other)| one.id == other.id)
 }
 
 // ── room versions 2 and later ──
@@ -80,8 +82,16 @@ struct Index<'a> {
 impl<'a> Index<'a> {
     fn of(forks: &'a [State], known: &'a Known, rules: &'a RoomRules) -> Self {
         let of_states = forks.iter().flat_map(State::iter);
-        let events = known.events.values().chain(of_states).map(|event| (&*event.id, event));
-        Self { events: events.collect(), known, rules }
+        let events = known
+            .events
+            .values()
+            .chain(of_states)
+            .map(|event| (&*event.id, event));
+        Self {
+            events: events.collect(),
+            known,
+            rules,
+        }
     }
 
     fn find(&self, id: &EventId) -> Option<AuthEvent> {
@@ -100,8 +110,9 @@ impl<'a> Index<'a> {
         missing: &mut BTreeSet<OwnedEventId>,
     ) -> BTreeSet<&'b EventId> {
         let mut chain = BTreeSet::new();
-        let mut waiting: Vec<&EventId> =
-            from.flat_map(|event| event.auth_events.iter().map(|id| &**id)).collect();
+        let mut waiting: Vec<&EventId> = from
+            .flat_map(|event| event.auth_events.iter().map(|id| &**id))
+            .collect();
         while let Some(id) = waiting.pop() {
             if !chain.insert(id) {
                 continue;
@@ -124,13 +135,20 @@ impl<'a> Index<'a> {
     ) -> EventIdSet<OwnedEventId> {
         let conflicted: BTreeSet<&EventId> =
             conflicted.values().flatten().map(|id| &**id).collect();
-        let starts = conflicted.iter().filter_map(|id| self.events.get(id).copied());
+        let starts = conflicted
+            .iter()
+            .filter_map(|id| self.events.get(id).copied());
         let mut below = self.auth_chain(starts, &mut BTreeSet::new());
         below.extend(&conflicted);
         // Who among them leads down to a conflicted event: walk up from those.
         let mut above: BTreeMap<&EventId, Vec<&EventId>> = BTreeMap::new();
         for id in &below {
-            for auth_id in self.events.get(id).into_iter().flat_map(|event| &event.auth_events) {
+            for auth_id in self
+                .events
+                .get(id)
+                .into_iter()
+                .flat_map(|event| &event.auth_events)
+            {
                 above.entry(auth_id).or_default().push(id);
             }
         }
@@ -192,8 +210,10 @@ fn resolve_v2(
     .map_err(|error| Unresolvable(error.to_string()))?;
 
     let mut state = forks[0].clone();
-    let mut leaving: BTreeSet<StateKey> =
-        state.iter().filter_map(|event| event.state_name()).collect();
+    let mut leaving: BTreeSet<StateKey> = state
+        .iter()
+        .filter_map(|event| event.state_name())
+        .collect();
     let mut entering: Vec<&Arc<Event>> = Vec::new();
     for ((kind, key), id) in &resolved {
         leaving.remove(&StateKey::new(&*kind.to_string(), key.as_str()));
@@ -254,8 +274,10 @@ fn resolve_v1(rules: &RoomRules, forks: &[State]) -> State {
     }
     let against = resolved.clone();
     for events in conflicts.values() {
-        let allowed =
-            events.iter().rev().find(|event| judge_by_rules(event, &against, rules).is_ok());
+        let allowed = events
+            .iter()
+            .rev()
+            .find(|event| judge_by_rules(event, &against, rules).is_ok());
         // If none is allowed, the shallowest stays, as other servers have it.
         if let Some(event) = allowed.or(events.first()) {
             resolved.insert((*event).clone());

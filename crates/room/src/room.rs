@@ -92,7 +92,9 @@ impl Room {
     /// Other aliases it announces.
     pub fn alternative_aliases(&self) -> Vec<OwnedRoomAliasId> {
         let event = self.state.get("m.room.canonical_alias", "");
-        event.map(|event| content::aliases(event).1).unwrap_or_default()
+        event
+            .map(|event| content::aliases(event).1)
+            .unwrap_or_default()
     }
 
     /// Who may join.
@@ -103,7 +105,11 @@ impl Room {
     /// Rooms whose members may join, if the join rule is a restricted one.
     pub fn allowed_rooms(&self) -> Vec<OwnedRoomId> {
         let join_rules = self.state.join_rules();
-        if join_rules.rule.is_restricted() { join_rules.allowed_rooms.clone() } else { Vec::new() }
+        if join_rules.rule.is_restricted() {
+            join_rules.allowed_rooms.clone()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Who may see what is sent now.
@@ -130,12 +136,16 @@ impl Room {
     /// Its creators, the sender of the create event first.
     pub fn creators(&self) -> Vec<OwnedUserId> {
         let create = self.state.create_facts(&self.rules);
-        create.map(|create| create.creators.clone()).unwrap_or_default()
+        create
+            .map(|create| create.creators.clone())
+            .unwrap_or_default()
     }
 
     /// Whether users of other servers may take part.
     pub fn is_federated(&self) -> bool {
-        self.state.create_facts(&self.rules).is_none_or(|create| create.is_federated)
+        self.state
+            .create_facts(&self.rules)
+            .is_none_or(|create| create.is_federated)
     }
 
     /// The room that this one continues.

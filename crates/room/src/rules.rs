@@ -20,7 +20,10 @@ impl RoomRules {
         if !Self::supported().contains(version) {
             return None;
         }
-        Some(Self { version: version.clone(), ruma: version.rules()? })
+        Some(Self {
+            version: version.clone(),
+            ruma: version.rules()?,
+        })
     }
 
     /// All versions that this server knows, oldest first.

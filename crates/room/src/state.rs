@@ -126,8 +126,12 @@ impl State {
 
     /// All entries, ordered by (type, state key).
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Event>> {
-        let before = self.others.range::<_, str>((Bound::Unbounded, Bound::Excluded(MEMBER)));
-        let after = self.others.range::<_, str>((Bound::Excluded(MEMBER), Bound::Unbounded));
+        let before = self
+            .others
+            .range::<_, str>((Bound::Unbounded, Bound::Excluded(MEMBER)));
+        let after = self
+            .others
+            .range::<_, str>((Bound::Excluded(MEMBER), Bound::Unbounded));
         before
             .flat_map(|(_, entries)| entries.values())
             .chain(self.members.values().map(|member| &member.event))
@@ -194,13 +198,19 @@ impl State {
     /// What the create event says, if there is one.
     pub(crate) fn create_facts(&self, rules: &RoomRules) -> Option<Arc<CreateFacts>> {
         let event = self.get("m.room.create", "")?;
-        let facts = self.parsed.create.get_or_init(|| Arc::new(CreateFacts::parse(event, rules)));
+        let facts = self
+            .parsed
+            .create
+            .get_or_init(|| Arc::new(CreateFacts::parse(event, rules)));
         Some(facts.clone())
     }
 
     /// The power levels that hold.
     pub(crate) fn power_levels(&self, rules: &RoomRules) -> Arc<PowerLevels> {
-        self.parsed.power_levels.get_or_init(|| Arc::new(PowerLevels::of(self, rules))).clone()
+        self.parsed
+            .power_levels
+            .get_or_init(|| Arc::new(PowerLevels::of(self, rules)))
+            .clone()
     }
 
     /// The join rules that hold.
@@ -209,7 +219,11 @@ impl State {
             .join_rules
             .get_or_init(|| {
                 let event = self.get("m.room.join_rules", "");
-                Arc::new(event.map(|event| JoinRules::parse(event)).unwrap_or_default())
+                Arc::new(
+                    event
+                        .map(|event| JoinRules::parse(event))
+                        .unwrap_or_default(),
+                )
             })
             .clone()
     }

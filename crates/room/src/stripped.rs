@@ -21,8 +21,10 @@ const DESCRIBING: [&str; 7] = [
 /// What an invited or knocking user is told: what describes the room, the member event of
 /// whoever invited, and last the user's own.
 pub fn stripped_state(state: &State, user_id: &UserId) -> Vec<Box<RawValue>> {
-    let mut events: Vec<&Event> =
-        DESCRIBING.iter().filter_map(|kind| Some(&**state.get(kind, "")?)).collect();
+    let mut events: Vec<&Event> = DESCRIBING
+        .iter()
+        .filter_map(|kind| Some(&**state.get(kind, "")?))
+        .collect();
     if let Some(own) = state.member(user_id) {
         if own.event.sender != user_id
             && let Some(inviter) = state.member(&own.event.sender)

@@ -75,12 +75,15 @@ pub fn upgrade(
     judge_ordinary(sender, "m.room.tombstone", Some(""), &old.state, &old.rules).transpose()?;
 
     let mut closing = Composer::new(old, signer, now);
-    let room_id = (!rules.room_id_is_create_hash())
-        .then(|| random_room_id(&entropy, signer.server_name()));
+    let room_id =
+        (!rules.room_id_is_create_hash()).then(|| random_room_id(&entropy, signer.server_name()));
     let last_event = match &room_id {
-        Some(room_id) => {
-            Some(closing.append(sender, tombstone(room_id.as_str()), None)?.id.clone())
-        }
+        Some(room_id) => Some(
+            closing
+                .append(sender, tombstone(room_id.as_str()), None)?
+                .id
+                .clone(),
+        ),
         None => {
             let newest = old.heads.iter().max_by_key(|head| head.depth);
             newest.map(|head| head.event_id.clone())
@@ -88,12 +91,18 @@ pub fn upgrade(
     };
     let predecessor = object([
         ("room_id", Some(text(old.room_id.as_str()))),
-        ("event_id", last_event.map(|event_id| text(event_id.as_str()))),
+        (
+            "event_id",
+            last_event.map(|event_id| text(event_id.as_str())),
+        ),
     ]);
     let mut content = object([
         ("predecessor", Some(CanonicalJsonValue::Object(predecessor))),
         ("type", old.kind().map(text)),
-        ("m.federate", (!old.is_federated()).then_some(CanonicalJsonValue::Bool(false))),
+        (
+            "m.federate",
+            (!old.is_federated()).then_some(CanonicalJsonValue::Bool(false)),
+        ),
     ]);
     set_creator(&mut content, sender, &rules);
     if rules.ruma.authorization.additional_room_creators {
@@ -106,24 +115,41 @@ pub fn upgrade(
         closing.append(sender, tombstone(new_id.as_str()), None)?;
     }
     let join = content_of(Membership::Join, upgrade.profile, None);
-    opening.append(sender, Piece::state("m.room.member", sender.as_str(), join), None)?;
+    opening.append(
+        sender,
+        Piece::state("m.room.member", sender.as_str(), join),
+        None,
+    )?;
     copy_state(old, &mut opening, sender, &upgrade.aliases)?;
     close(old, &mut closing, sender, &upgrade.aliases);
 
     for alias in upgrade.aliases {
-        opening.also(RoomChange::SetAlias(Alias { room_id: new_id.clone(), ..alias }));
+        opening.also(RoomChange::SetAlias(Alias {
+            room_id: new_id.clone(),
+            ..alias
+        }));
     }
     if upgrade.is_published {
-        opening.also(RoomChange::Publish { room_id: new_id, is_published: true });
+        opening.also(RoomChange::Publish {
+            room_id: new_id,
+            is_published: true,
+        });
         let room_id = old.room_id.clone();
-        closing.also(RoomChange::Publish { room_id, is_published: false });
+        closing.also(RoomChange::Publish {
+            room_id,
+            is_published: false,
+        });
     }
     let replacement = opening.finish();
     let old = closing.finish();
     let mut batch = replacement.batch.clone();
     batch.expects.extend(old.batch.expects.iter().cloned());
     batch.changes.extend(old.batch.changes.iter().cloned());
-    Ok(Upgraded { replacement, old, batch })
+    Ok(Upgraded {
+        replacement,
+        old,
+        batch,
+    })
 }
 
 fn tombstone(room_id: &str) -> Piece {
@@ -149,7 +175,11 @@ fn copy_state(
     let final_levels = power_levels(old, &new.room, sender);
     let first_levels = with_power_to_set_up(&final_levels, &new.room, sender);
     let is_raised = first_levels != final_levels;
-    new.append(sender, Piece::state("m.room.power_levels", "", first_levels), None)?;
+    new.append(
+        sender,
+        Piece::state("m.room.power_levels", "", first_levels),
+        None,
+    )?;
     let mut pieces = Vec::new();
     if let Some(alias) = old.canonical_alias()
         && aliases.iter().any(|moved| moved.alias == alias)
@@ -157,7 +187,11 @@ fn copy_state(
     {
         pieces.push(Piece::state("m.room.canonical_alias", "", content));
     }
-    pieces.push(Piece::state("m.room.join_rules", "", join_rules(old, &new.room.rules)));
+    pieces.push(Piece::state(
+        "m.room.join_rules",
+        "",
+        join_rules(old, &new.room.rules),
+    ));
     for kind in COPIED {
         if let Some(content) = content_of_state(old, kind) {
             pieces.push(Piece::state(kind, "", content));
@@ -166,14 +200,18 @@ fn copy_state(
     if old.kind().as_deref() == Some("m.space") {
         for event in old.state.of_kind("m.space.child").take(CHILDREN_COPIED_MAX) {
             if let Some(key) = &event.state_key
-                && let Ok(content) = serde_json::from_str::<CanonicalJsonObject>(event.content.get())
+                && let Ok(content) =
+                    serde_json::from_str::<CanonicalJsonObject>(event.content.get())
                 && !content.is_empty()
             {
                 pieces.push(Piece::state("m.space.child", key, content));
             }
         }
     }
-    let banned = old.state.members().filter(|(_, member)| member.membership == Membership::Ban);
+    let banned = old
+        .state
+        .members()
+        .filter(|(_, member)| member.membership == Membership::Ban);
     for (user_id, member) in banned.take(BANS_COPIED_MAX) {
         let reason = member_content(&member.event).reason;
         let content = content_of(Membership::Ban, Profile::default(), reason);
@@ -184,7 +222,11 @@ fn copy_state(
         let _ = new.append(sender, piece, None);
     }
     if is_raised {
-        new.append(sender, Piece::state("m.room.power_levels", "", final_levels), None)?;
+        new.append(
+            sender,
+            Piece::state("m.room.power_levels", "", final_levels),
+            None,
+        )?;
     }
     Ok(())
 }
@@ -215,7 +257,10 @@ fn power_levels(old: &Room, new: &Room, sender: &UserId) -> CanonicalJsonObject 
         }
         None => default_power_levels(sender, Preset::PrivateChat, &new.rules, &[]),
     };
-    let Some(users) = content.get_mut("users").and_then(CanonicalJsonValue::as_object_mut) else {
+    let Some(users) = content
+        .get_mut("users")
+        .and_then(CanonicalJsonValue::as_object_mut)
+    else {
         return content;
     };
     if new.rules.creators_are_privileged() {
@@ -248,15 +293,27 @@ fn set_integers(content: &mut CanonicalJsonObject, levels: &PowerLevels) {
         }
     }
     let map = |levels: Vec<(String, i64)>| {
-        let levels = levels.into_iter().map(|(key, value)| (key, level(value))).collect();
+        let levels = levels
+            .into_iter()
+            .map(|(key, value)| (key, level(value)))
+            .collect();
         CanonicalJsonValue::Object(levels)
     };
-    let users = levels.users.iter().map(|(user_id, level)| (user_id.to_string(), *level));
-    let events = levels.events.iter().map(|(kind, level)| (kind.clone(), *level));
+    let users = levels
+        .users
+        .iter()
+        .map(|(user_id, level)| (user_id.to_string(), *level));
+    let events = levels
+        .events
+        .iter()
+        .map(|(kind, level)| (kind.clone(), *level));
     content.insert("users".to_owned(), map(users.collect()));
     content.insert("events".to_owned(), map(events.collect()));
     if content.contains_key("notifications") {
-        let notifications = levels.notifications.iter().map(|(key, level)| (key.clone(), *level));
+        let notifications = levels
+            .notifications
+            .iter()
+            .map(|(key, level)| (key.clone(), *level));
         content.insert("notifications".to_owned(), map(notifications.collect()));
     }
 }
@@ -264,7 +321,14 @@ fn set_integers(content: &mut CanonicalJsonObject, levels: &PowerLevels) {
 /// What suffices for everything that levels ask for.
 fn highest_level(levels: &PowerLevels) -> i64 {
     let named = levels.events.values().chain(levels.users.values()).copied();
-    let general = [100, levels.state_default, levels.ban, levels.kick, levels.redact, levels.invite];
+    let general = [
+        100,
+        levels.state_default,
+        levels.ban,
+        levels.kick,
+        levels.redact,
+        levels.invite,
+    ];
     named.chain(general).max().unwrap_or(100)
 }
 
@@ -279,15 +343,21 @@ fn with_power_to_set_up(
         return raised;
     }
     let as_level = |value: &CanonicalJsonValue| value.as_integer().map(i64::from);
-    let maps = ["events", "users"].into_iter().filter_map(|key| content.get(key)?.as_object());
+    let maps = ["events", "users"]
+        .into_iter()
+        .filter_map(|key| content.get(key)?.as_object());
     let highest = maps
         .flat_map(|levels| levels.values().filter_map(as_level))
-        .chain(["ban", "kick", "state_default"].map(|key| {
-            content.get(key).and_then(as_level).unwrap_or(50)
-        }))
+        .chain(
+            ["ban", "kick", "state_default"]
+                .map(|key| content.get(key).and_then(as_level).unwrap_or(50)),
+        )
         .max()
         .unwrap_or(100);
-    if let Some(users) = raised.get_mut("users").and_then(CanonicalJsonValue::as_object_mut) {
+    if let Some(users) = raised
+        .get_mut("users")
+        .and_then(CanonicalJsonValue::as_object_mut)
+    {
         let present = users.get(sender.as_str()).and_then(as_level);
         if present.is_none_or(|present| present < highest) {
             users.insert(sender.to_string(), level(highest));
@@ -305,14 +375,23 @@ fn close(old: &Room, closing: &mut Composer<'_>, sender: &UserId, aliases: &[Ali
         // Without the power for it the alias simply stays announced.
         let _ = closing.append(sender, piece, None);
     }
-    let Some(mut content) = content_of_state(old, "m.room.power_levels") else { return };
+    let Some(mut content) = content_of_state(old, "m.room.power_levels") else {
+        return;
+    };
     let levels = old.power_levels();
     let silent = levels.users_default.saturating_add(1).max(50);
     if levels.events_default >= silent && levels.invite >= silent {
         return;
     }
-    content.insert("events_default".to_owned(), level(levels.events_default.max(silent)));
+    content.insert(
+        "events_default".to_owned(),
+        level(levels.events_default.max(silent)),
+    );
     content.insert("invite".to_owned(), level(levels.invite.max(silent)));
     // The same: the tombstone alone tells everybody to move on.
-    let _ = closing.append(sender, Piece::state("m.room.power_levels", "", content), None);
+    let _ = closing.append(
+        sender,
+        Piece::state("m.room.power_levels", "", content),
+        None,
+    );
 }

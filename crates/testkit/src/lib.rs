@@ -21,7 +21,11 @@ pub const BEGIN_MS: u64 = 1_800_000_000_000;
 
 /// A user: `alice` is on [`SERVER`], `alice:other.org` on another server.
 pub fn user(name: &str) -> OwnedUserId {
-    let id = if name.contains(':') { format!("@{name}") } else { format!("@{name}:{SERVER}") };
+    let id = if name.contains(':') {
+        format!("@{name}")
+    } else {
+        format!("@{name}:{SERVER}")
+    };
     OwnedUserId::try_from(id).expect("a test names valid users")
 }
 
@@ -67,5 +71,8 @@ pub fn raw(value: &Value) -> Box<RawValue> {
 
 /// A profile with a name only.
 pub fn named(name: &str) -> Profile {
-    Profile { displayname: Some(name.to_owned()), avatar_url: None }
+    Profile {
+        displayname: Some(name.to_owned()),
+        avatar_url: None,
+    }
 }

@@ -1,5 +1,10 @@
 //! A room in which users act one after the other.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "tests write json!(..) where it is needed"
+)]
+
 use std::sync::Arc;
 
 use lyceum_model::{Batch, Event, Timestamp};
@@ -96,7 +101,8 @@ impl Scene {
     /// A user says something.
     pub fn say(&mut self, sender: &UserId, body: &str) -> Arc<Event> {
         let content = json!({ "msgtype": "m.text", "body": body });
-        self.try_send(sender, "m.room.message", content).expect("may send")
+        self.try_send(sender, "m.room.message", content)
+            .expect("may send")
     }
 
     /// A user sends a message of any type.
@@ -113,7 +119,8 @@ impl Scene {
 
     /// A user sets state.
     pub fn set(&mut self, sender: &UserId, kind: &str, key: &str, content: Value) -> Arc<Event> {
-        self.try_set(sender, kind, key, content).expect("may set this state")
+        self.try_set(sender, kind, key, content)
+            .expect("may set this state")
     }
 
     /// A user sets state, unless it is refused.
@@ -132,7 +139,14 @@ impl Scene {
     /// A user joins under the local part of their name.
     pub fn join(&mut self, user_id: &UserId) -> Arc<Event> {
         let profile = crate::named(user_id.localpart());
-        self.try_join(user_id, Join { profile, ..Join::default() }).expect("may join")
+        self.try_join(
+            user_id,
+            Join {
+                profile,
+                ..Join::default()
+            },
+        )
+        .expect("may join")
     }
 
     /// A user joins, unless it is refused.
@@ -205,14 +219,18 @@ impl Scene {
     ) -> Result<Arc<Event>, Denied> {
         let found = self.events.iter().find(|event| event.id == *event_id);
         let redacted = found.expect("the event is part of the scene").clone();
-        let redaction =
-            Redaction { target: &redacted, content: Some(raw(&json!({ "reason": "spam" }))) };
-        let decision =
-            lyceum_room::redact(&self.room, sender, redaction, &self.signer, self.now);
+        let redaction = Redaction {
+            target: &redacted,
+            content: Some(raw(&json!({ "reason": "spam" }))),
+        };
+        let decision = lyceum_room::redact(&self.room, sender, redaction, &self.signer, self.now);
         self.take(decision)
     }
 }
 
 fn target(user_id: &UserId) -> Target {
-    Target { user_id: user_id.to_owned(), reason: None }
+    Target {
+        user_id: user_id.to_owned(),
+        reason: None,
+    }
 }
