@@ -140,7 +140,10 @@ pub struct AccountData {
 impl From<AccountDataEntry> for AccountData {
     /// What was deleted is told as empty content.
     fn from(entry: AccountDataEntry) -> Self {
-        Self { kind: entry.kind, content: entry.content.unwrap_or_else(|| "{}".to_owned()) }
+        Self {
+            kind: entry.kind,
+            content: entry.content.unwrap_or_else(|| "{}".to_owned()),
+        }
     }
 }
 
@@ -243,11 +246,18 @@ impl SyncInput {
     pub fn has_news(&self) -> bool {
         let filter = &*self.filter;
         let is_wanted = |room_id: &RoomId| filter.room.allows_room(room_id);
-        self.joined.iter().any(|room| is_wanted(&room.room_id) && has_joined_news(filter, room))
+        self.joined
+            .iter()
+            .any(|room| is_wanted(&room.room_id) && has_joined_news(filter, room))
             || self.invited.iter().any(|room| is_wanted(&room.room_id))
             || self.knocked.iter().any(|room| is_wanted(&room.room_id))
-            || self.left.iter().any(|room| is_wanted(&room.room_id) && has_left_news(filter, room))
-            || wanted_account_data(filter, &self.account_data).next().is_some()
+            || self
+                .left
+                .iter()
+                .any(|room| is_wanted(&room.room_id) && has_left_news(filter, room))
+            || wanted_account_data(filter, &self.account_data)
+                .next()
+                .is_some()
             || wanted_presence(filter, &self.presence).next().is_some()
             || !self.to_device.is_empty()
             || !self.device_lists.changed.is_empty()
@@ -262,7 +272,11 @@ pub fn assemble(input: &SyncInput) -> Vec<u8> {
     out.push(b'{');
     key(&mut out, "next_batch");
     displayed(&mut out, &input.next_batch);
-    write_account_data(&mut out, wanted_account_data(filter, &input.account_data), Empty::Omit);
+    write_account_data(
+        &mut out,
+        wanted_account_data(filter, &input.account_data),
+        Empty::Omit,
+    );
     let presence = wanted_presence(filter, &input.presence).map(|event| event.json.as_str());
     write_raw_events(&mut out, "presence", presence, Empty::Omit);
     write_device_lists(&mut out, &input.device_lists);
@@ -316,21 +330,46 @@ fn write_key_counts(out: &mut Vec<u8>, input: &SyncInput) {
 fn write_rooms(out: &mut Vec<u8>, input: &SyncInput) {
     let filter = &*input.filter;
     let form = EventForm::of_filter(filter, input.now);
-    let writer = RoomWriter { filter, form, use_state_after: input.use_state_after };
+    let writer = RoomWriter {
+        filter,
+        form,
+        use_state_after: input.use_state_after,
+    };
     let start = out.len();
     key(out, "rooms");
     out.push(b'{');
     let first = out.len();
-    let joined = input.joined.iter().filter(|room| has_joined_news(filter, room));
-    writer.section(out, "join", joined, |room| &room.room_id, RoomWriter::joined);
+    let joined = input
+        .joined
+        .iter()
+        .filter(|room| has_joined_news(filter, room));
+    writer.section(
+        out,
+        "join",
+        joined,
+        |room| &room.room_id,
+        RoomWriter::joined,
+    );
     let invited = input.invited.iter();
-    writer.section(out, "invite", invited, |room| &room.room_id, |_, out, room| {
-        write_stripped(out, "invite_state", room);
-    });
+    writer.section(
+        out,
+        "invite",
+        invited,
+        |room| &room.room_id,
+        |_, out, room| {
+            write_stripped(out, "invite_state", room);
+        },
+    );
     let knocked = input.knocked.iter();
-    writer.section(out, "knock", knocked, |room| &room.room_id, |_, out, room| {
-        write_stripped(out, "knock_state", room);
-    });
+    writer.section(
+        out,
+        "knock",
+        knocked,
+        |room| &room.room_id,
+        |_, out, room| {
+            write_stripped(out, "knock_state", room);
+        },
+    );
     let left = input.left.iter().filter(|room| has_left_news(filter, room));
     writer.section(out, "leave", left, |room| &room.room_id, RoomWriter::left);
     if out.len() == first {
@@ -374,10 +413,14 @@ impl RoomWriter<'_> {
     }
 
     fn joined(&self, out: &mut Vec<u8>, room: &JoinedRoom) {
-        let account_data =
-            wanted_room_account_data(self.filter, &room.room_id, &room.account_data);
+        let account_data = wanted_room_account_data(self.filter, &room.room_id, &room.account_data);
         write_account_data(out, account_data, Empty::Show);
-        write_raw_events(out, "ephemeral", wanted_ephemeral(self.filter, room), Empty::Show);
+        write_raw_events(
+            out,
+            "ephemeral",
+            wanted_ephemeral(self.filter, room),
+            Empty::Show,
+        );
         self.state(out, &room.state);
         key(out, "summary");
         write_summary(out, room.summary.as_ref());
@@ -386,8 +429,7 @@ impl RoomWriter<'_> {
     }
 
     fn left(&self, out: &mut Vec<u8>, room: &LeftRoom) {
-        let account_data =
-            wanted_room_account_data(self.filter, &room.room_id, &room.account_data);
+        let account_data = wanted_room_account_data(self.filter, &room.room_id, &room.account_data);
         write_account_data(out, account_data, Empty::Show);
         self.state(out, &room.state);
         self.timeline(out, &room.timeline);
@@ -411,7 +453,11 @@ impl RoomWriter<'_> {
         key(out, "timeline");
         out.push(b'{');
         self.events(out, &timeline.events);
-        raw_member(out, "limited", if timeline.limited { "true" } else { "false" });
+        raw_member(
+            out,
+            "limited",
+            if timeline.limited { "true" } else { "false" },
+        );
         if let Some(token) = &timeline.prev_batch {
             key(out, "prev_batch");
             displayed(out, token);
@@ -472,7 +518,12 @@ fn write_summary(out: &mut Vec<u8>, summary: Option<&SummaryChange>) {
 }
 
 fn write_stripped(out: &mut Vec<u8>, name: &str, room: &StrippedRoom) {
-    write_raw_events(out, name, room.state.iter().map(|event| event.get()), Empty::Show);
+    write_raw_events(
+        out,
+        name,
+        room.state.iter().map(|event| event.get()),
+        Empty::Show,
+    );
 }
 
 fn write_account_data<'a>(
@@ -495,7 +546,9 @@ fn write_raw_events<'a>(
     events: impl Iterator<Item = &'a str>,
     empty: Empty,
 ) {
-    write_events(out, name, events, empty, |out, event| out.extend_from_slice(event.as_bytes()));
+    write_events(out, name, events, empty, |out, event| {
+        out.extend_from_slice(event.as_bytes())
+    });
 }
 
 fn write_events<E>(
@@ -523,13 +576,17 @@ fn has_joined_news(filter: &Filter, room: &JoinedRoom) -> bool {
         || has_events(&room.timeline, &room.state)
         || room.summary.is_some()
         || wanted_ephemeral(filter, room).next().is_some()
-        || wanted_room_account_data(filter, &room.room_id, &room.account_data).next().is_some()
+        || wanted_room_account_data(filter, &room.room_id, &room.account_data)
+            .next()
+            .is_some()
 }
 
 fn has_left_news(filter: &Filter, room: &LeftRoom) -> bool {
     room.is_shown_always
         || has_events(&room.timeline, &room.state)
-        || wanted_room_account_data(filter, &room.room_id, &room.account_data).next().is_some()
+        || wanted_room_account_data(filter, &room.room_id, &room.account_data)
+            .next()
+            .is_some()
 }
 
 fn has_events(timeline: &Timeline, state: &[ShownEvent]) -> bool {
@@ -552,8 +609,15 @@ fn wanted_room_account_data<'a>(
     entries: &'a [AccountData],
 ) -> impl Iterator<Item = &'a AccountData> + use<'a> {
     let filter = &filter.room.account_data;
-    let limit = if filter.allows_room(room_id) { filter.events.limit_or_all() } else { 0 };
-    entries.iter().filter(|entry| filter.events.allows(&entry.kind, None)).take(limit)
+    let limit = if filter.allows_room(room_id) {
+        filter.events.limit_or_all()
+    } else {
+        0
+    };
+    entries
+        .iter()
+        .filter(|entry| filter.events.allows(&entry.kind, None))
+        .take(limit)
 }
 
 fn wanted_presence<'a>(
@@ -566,14 +630,21 @@ fn wanted_presence<'a>(
         .take(filter.presence.limit_or_all())
 }
 
-fn wanted_ephemeral<'a>(
-    filter: &'a Filter,
-    room: &'a JoinedRoom,
-) -> impl Iterator<Item = &'a str> {
+fn wanted_ephemeral<'a>(filter: &'a Filter, room: &'a JoinedRoom) -> impl Iterator<Item = &'a str> {
     let filter = &filter.room.ephemeral;
-    let limit = if filter.allows_room(&room.room_id) { filter.events.limit_or_all() } else { 0 };
-    let typing = room.typing.iter().filter(|_| filter.events.allows("m.typing", None));
-    let receipts = room.receipts.iter().filter(|_| filter.events.allows("m.receipt", None));
+    let limit = if filter.allows_room(&room.room_id) {
+        filter.events.limit_or_all()
+    } else {
+        0
+    };
+    let typing = room
+        .typing
+        .iter()
+        .filter(|_| filter.events.allows("m.typing", None));
+    let receipts = room
+        .receipts
+        .iter()
+        .filter(|_| filter.events.allows("m.receipt", None));
     typing.chain(receipts).map(|event| &**event).take(limit)
 }
 
@@ -582,7 +653,10 @@ fn estimate_bytes(input: &SyncInput) -> usize {
     let of_events =
         |events: &[ShownEvent]| events.iter().map(ShownEvent::bytes_written).sum::<usize>();
     let of_data = |entries: &[AccountData]| {
-        entries.iter().map(|entry| entry.kind.len() + entry.content.len() + 32).sum::<usize>()
+        entries
+            .iter()
+            .map(|entry| entry.kind.len() + entry.content.len() + 32)
+            .sum::<usize>()
     };
     let joined = input.joined.iter().map(|room| {
         of_events(&room.timeline.events)
@@ -594,18 +668,33 @@ fn estimate_bytes(input: &SyncInput) -> usize {
             + 768
     });
     let left = input.left.iter().map(|room| {
-        of_events(&room.timeline.events) + of_events(&room.state) + of_data(&room.account_data) + 384
+        of_events(&room.timeline.events)
+            + of_events(&room.state)
+            + of_data(&room.account_data)
+            + 384
     });
     let stripped = input.invited.iter().chain(&input.knocked).map(|room| {
-        room.state.iter().map(|event| event.get().len() + 1).sum::<usize>() + 128
+        room.state
+            .iter()
+            .map(|event| event.get().len() + 1)
+            .sum::<usize>()
+            + 128
     });
     let lists = input.device_lists.changed.len() + input.device_lists.left.len();
     joined.sum::<usize>()
         + left.sum::<usize>()
         + stripped.sum::<usize>()
         + of_data(&input.account_data)
-        + input.presence.iter().map(|event| event.json.len() + 1).sum::<usize>()
-        + input.to_device.iter().map(|event| event.len() + 1).sum::<usize>()
+        + input
+            .presence
+            .iter()
+            .map(|event| event.json.len() + 1)
+            .sum::<usize>()
+        + input
+            .to_device
+            .iter()
+            .map(|event| event.len() + 1)
+            .sum::<usize>()
         + lists * 48
         + 512
 }

@@ -37,7 +37,11 @@ impl ClientEvent {
     /// The client form of `event`. A redaction names its target both at its top level and in its
     /// content, whatever its room version.
     pub fn new(event: &Event) -> Self {
-        let kept = event.unsigned.as_ref().map(|json| KeptUnsigned::read(json)).unwrap_or_default();
+        let kept = event
+            .unsigned
+            .as_ref()
+            .map(|json| KeptUnsigned::read(json))
+            .unwrap_or_default();
         let mut out = Vec::with_capacity(event.content.get().len() + 384);
         text_member(&mut out, "room_id", event.room_id.as_str());
         out.push(b',');
@@ -120,11 +124,18 @@ impl ClientEvent {
 
     fn write_whole(&self, out: &mut Vec<u8>, form: &EventForm<'_>, reader: &Reader<'_>) {
         // The events inside `unsigned` are chosen from as parts of this one.
-        let inner = EventForm { fields: None, ..*form };
+        let inner = EventForm {
+            fields: None,
+            ..*form
+        };
         match form.format {
             EventFormat::Client => {
                 out.push(b'{');
-                let start = if form.with_room_id { 0 } else { self.room_id_end };
+                let start = if form.with_room_id {
+                    0
+                } else {
+                    self.room_id_end
+                };
                 out.extend_from_slice(&self.text.as_bytes()[start..self.event_end]);
             }
             EventFormat::Federation => self.write_pdu_members(out),
@@ -149,7 +160,11 @@ impl ClientEvent {
 
     fn write_unsigned(&self, out: &mut Vec<u8>, form: &EventForm<'_>, reader: &Reader<'_>) {
         out.push(b'{');
-        number_member(out, "age", i128::from(form.now.0) - i128::from(self.origin_server_ts));
+        number_member(
+            out,
+            "age",
+            i128::from(form.now.0) - i128::from(self.origin_server_ts),
+        );
         if let Some(membership) = reader.membership {
             text_member(out, "membership", membership.as_str());
         }
@@ -161,7 +176,11 @@ impl ClientEvent {
             redaction.write(out, form);
         }
         // Both pieces begin with a comma: a member stands before them.
-        let end = if reader.hides_prev_content { self.replaces_end } else { self.text.len() };
+        let end = if reader.hides_prev_content {
+            self.replaces_end
+        } else {
+            self.text.len()
+        };
         out.extend_from_slice(&self.text.as_bytes()[self.event_end..end]);
         if let Some(relations) = reader.relations.filter(|relations| !relations.is_empty()) {
             key(out, "m.relations");
@@ -187,7 +206,12 @@ pub struct EventForm<'a> {
 impl<'a> EventForm<'a> {
     /// The whole event in client form, with its room.
     pub fn new(now: Timestamp) -> Self {
-        Self { with_room_id: true, now, fields: None, format: EventFormat::Client }
+        Self {
+            with_room_id: true,
+            now,
+            fields: None,
+            format: EventFormat::Client,
+        }
     }
 
     /// As a filter of `/sync` wants events.
@@ -240,7 +264,10 @@ impl ShownEvent {
 
     /// About how many bytes it takes when written.
     pub(crate) fn bytes_written(&self) -> usize {
-        let redaction = self.redacted_because.as_ref().map_or(0, |event| event.text.len() + 64);
+        let redaction = self
+            .redacted_because
+            .as_ref()
+            .map_or(0, |event| event.text.len() + 64);
         self.event.text.len() + 96 + redaction
     }
 }
@@ -308,7 +335,11 @@ impl BundledRelations {
             key(out, "m.thread");
             out.push(b'{');
             number_member(out, "count", thread.count);
-            let participated = if thread.current_user_participated { "true" } else { "false" };
+            let participated = if thread.current_user_participated {
+                "true"
+            } else {
+                "false"
+            };
             raw_member(out, "current_user_participated", participated);
             key(out, "latest_event");
             thread.latest_event.write(out, form);

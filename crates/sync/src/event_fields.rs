@@ -55,7 +55,10 @@ impl Branch {
         let Some(last) = steps.pop() else { return };
         let mut branch = self;
         for step in steps {
-            let next = branch.steps.entry(step).or_insert_with(|| Step::Parts(Self::default()));
+            let next = branch
+                .steps
+                .entry(step)
+                .or_insert_with(|| Step::Parts(Self::default()));
             match next {
                 Step::Whole => return,
                 Step::Parts(parts) => branch = parts,
@@ -72,7 +75,9 @@ impl Branch {
         let start = out.len();
         out.push(b'{');
         for (name, value) in members {
-            let Some(step) = self.steps.get(&name) else { continue };
+            let Some(step) = self.steps.get(&name) else {
+                continue;
+            };
             let before = out.len();
             json_text::any_key(out, &name);
             match step {

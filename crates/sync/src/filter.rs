@@ -1,10 +1,18 @@
 //! Filters (Client-Server API, "Filtering"): what a client does not want to be told.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeSet,
+    fmt,
+    marker::PhantomData,
+};
 
 use lyceum_model::Event;
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 pub use crate::event_fields::{EventFields, PATH_STEPS_MAX};
 
@@ -57,7 +65,7 @@ impl Filter {
         if json.len() > FILTER_BYTES_MAX {
             return Err(InvalidFilter::TooLong);
         }
-        let wire: WireFilter = serde_json::from_str(json)?;
+        let Object(wire) = serde_json::from_str::<Object<WireFilter>>(json)?;
         let event_fields = match wire.event_fields {
             Some(paths) => Some(EventFields::new(paths).ok_or(InvalidFilter::PathTooLong)?),
             None => None,
@@ -95,16 +103,16 @@ pub struct RoomFilter {
     #[serde(deserialize_with = "or_default")]
     pub include_leave: bool,
     /// Which account data of rooms.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub account_data: RoomEventFilter,
     /// Which of typing notices and receipts.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub ephemeral: RoomEventFilter,
     /// Which state.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub state: RoomEventFilter,
     /// Which of the timeline.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     pub timeline: RoomEventFilter,
 }
 
@@ -143,7 +151,10 @@ impl EventFilter {
         };
         from_wanted
             && !self.not_types.iter().any(|pattern| pattern.matches(kind))
-            && self.types.as_ref().is_none_or(|types| types.iter().any(|t| t.matches(kind)))
+            && self
+                .types
+                .as_ref()
+                .is_none_or(|types| types.iter().any(|t| t.matches(kind)))
     }
 
     /// Whether no event at all is wanted.
@@ -156,7 +167,9 @@ impl EventFilter {
 
     /// How many at most, or as many as there are.
     pub(crate) fn limit_or_all(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+        self.limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        })
     }
 }
 
@@ -195,7 +208,8 @@ impl RoomEventFilter {
         if json.len() > FILTER_BYTES_MAX {
             return Err(InvalidFilter::TooLong);
         }
-        Ok(serde_json::from_str(json)?)
+        let Object(filter) = serde_json::from_str(json)?;
+        Ok(filter)
     }
 
     /// Whether `event` is wanted, as far as that is known without its relations: see
@@ -203,7 +217,9 @@ impl RoomEventFilter {
     pub fn matches(&self, event: &Event) -> bool {
         self.events.allows(&event.kind, Some(&event.sender))
             && self.allows_room(&event.room_id)
-            && self.contains_url.is_none_or(|wanted| wanted == has_url(event.content.get()))
+            && self
+                .contains_url
+                .is_none_or(|wanted| wanted == has_url(event.content.get()))
     }
 
     /// Whether it depends on the events that relate to an event: then ask
@@ -219,8 +235,13 @@ impl RoomEventFilter {
     ) -> bool {
         !self.asks_for_relations()
             || children.into_iter().any(|(kind, sender)| {
-                self.related_by_rel_types.as_ref().is_none_or(|kinds| kinds.contains(kind))
-                    && self.related_by_senders.as_ref().is_none_or(|users| users.contains(sender))
+                self.related_by_rel_types
+                    .as_ref()
+                    .is_none_or(|kinds| kinds.contains(kind))
+                    && self
+                        .related_by_senders
+                        .as_ref()
+                        .is_none_or(|users| users.contains(sender))
             })
     }
 
@@ -257,10 +278,16 @@ impl TypePattern {
     pub fn matches(&self, kind: &str) -> bool {
         let mut pieces = self.0.split('*');
         let first = pieces.next().unwrap_or_default();
-        let Some(mut rest) = kind.strip_prefix(first) else { return false };
-        let Some(last) = pieces.next_back() else { return rest.is_empty() };
+        let Some(mut rest) = kind.strip_prefix(first) else {
+            return false;
+        };
+        let Some(last) = pieces.next_back() else {
+            return rest.is_empty();
+        };
         for piece in pieces {
-            let Some(at) = rest.find(piece) else { return false };
+            let Some(at) = rest.find(piece) else {
+                return false;
+            };
             rest = &rest[at + piece.len()..];
         }
         rest.ends_with(last)
@@ -277,18 +304,17 @@ impl<'de> Deserialize<'de> for TypePattern {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(default)]
-#[derive(Default)]
 struct WireFilter {
     event_fields: Option<Vec<String>>,
     #[serde(deserialize_with = "or_default")]
     event_format: EventFormat,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     presence: EventFilter,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     account_data: EventFilter,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object_or_default")]
     room: RoomFilter,
 }
 
@@ -301,7 +327,39 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn is_chosen<Q: Ord + ?Sized, T: Ord + std::borrow::Borrow<Q>>(
+/// `null` counts as absent.
+fn object_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<Object<T>>::deserialize(deserializer)?
+        .map(|Object(value)| value)
+        .unwrap_or_default())
+}
+
+/// A structure that must be written as a JSON object; by itself serde accepts an array too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+fn is_chosen<Q: Ord + ?Sized, T: Ord + Borrow<Q>>(
     wanted: Option<&BTreeSet<T>>,
     unwanted: &BTreeSet<T>,
     value: &Q,
@@ -315,16 +373,16 @@ fn has_url(content: &str) -> bool {
     struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
     struct Names;
-    impl<'de> serde::de::Visitor<'de> for Names {
+    impl<'de> Visitor<'de> for Names {
         type Value = bool;
 
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
         }
 
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
             let mut has_url = false;
-            while let Some((name, _)) = map.next_entry::<Name<'_>, serde::de::IgnoredAny>()? {
+            while let Some((name, _)) = map.next_entry::<Name<'_>, IgnoredAny>()? {
                 has_url |= name.0 == "url";
             }
             Ok(has_url)

@@ -67,7 +67,11 @@ pub struct Context<'a> {
 
 /// The answer of `/context`.
 pub fn context(answer: &Context<'_>) -> Vec<u8> {
-    let around = answer.events_before.iter().chain(&answer.events_after).chain(&answer.state);
+    let around = answer
+        .events_before
+        .iter()
+        .chain(&answer.events_after)
+        .chain(&answer.state);
     let mut out = buffer(around.chain([&answer.event]));
     out.push(b'{');
     key(&mut out, "end");
@@ -75,7 +79,12 @@ pub fn context(answer: &Context<'_>) -> Vec<u8> {
     key(&mut out, "event");
     answer.event.write(&mut out, &answer.form);
     write_events(&mut out, "events_after", &answer.events_after, &answer.form);
-    write_events(&mut out, "events_before", &answer.events_before, &answer.form);
+    write_events(
+        &mut out,
+        "events_before",
+        &answer.events_before,
+        &answer.form,
+    );
     key(&mut out, "start");
     displayed(&mut out, &answer.start);
     write_events(&mut out, "state", &answer.state, &answer.form);

@@ -26,7 +26,10 @@ pub fn event(presence: &Presence, now: Timestamp) -> PresenceEvent {
     text_member(&mut out, "sender", presence.user_id.as_str());
     text_member(&mut out, "type", "m.presence");
     out.push(b'}');
-    PresenceEvent { sender: presence.user_id.clone(), json: into_string(out) }
+    PresenceEvent {
+        sender: presence.user_id.clone(),
+        json: into_string(out),
+    }
 }
 
 /// The answer of `/presence/{userId}/status`: the content of the event.
@@ -42,7 +45,11 @@ fn write_content(out: &mut Vec<u8>, presence: &Presence, now: Timestamp) {
     let ago_ms = now.ms_since(presence.last_active);
     if presence.state == PresenceState::Online {
         let is_active = was_ever_active && ago_ms < CURRENTLY_ACTIVE_MS;
-        raw_member(out, "currently_active", if is_active { "true" } else { "false" });
+        raw_member(
+            out,
+            "currently_active",
+            if is_active { "true" } else { "false" },
+        );
     }
     if was_ever_active {
         number_member(out, "last_active_ago", ago_ms);

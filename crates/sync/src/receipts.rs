@@ -25,7 +25,10 @@ pub fn event_json(receipts: &[Receipt], reader: &UserId) -> Vec<Arc<str>> {
         if receipt.kind == ReceiptKind::ReadPrivate && receipt.user_id != reader {
             continue;
         }
-        let place = events.iter().position(|event| !holds(event, receipt)).unwrap_or(events.len());
+        let place = events
+            .iter()
+            .position(|event| !holds(event, receipt))
+            .unwrap_or(events.len());
         if place == SAME_EVENT_MAX {
             continue;
         }
@@ -33,7 +36,10 @@ pub fn event_json(receipts: &[Receipt], reader: &UserId) -> Vec<Arc<str>> {
             events.push(ByEvent::new());
         }
         let kinds = events[place].entry(&receipt.event_id).or_default();
-        kinds.entry(receipt.kind).or_default().insert(&receipt.user_id, receipt);
+        kinds
+            .entry(receipt.kind)
+            .or_default()
+            .insert(&receipt.user_id, receipt);
     }
     events.iter().map(|event| write(event)).collect()
 }

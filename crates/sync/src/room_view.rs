@@ -158,7 +158,8 @@ pub struct StateQuestion<'a> {
     pub timeline: &'a [Arc<Event>],
     /// [`TimelineTaken::left_out_state`].
     pub left_out_state: &'a [Arc<Event>],
-    /// What [`state_basis`] asks for, in any order.
+    /// What [`state_basis`] asks for, in any order. "Before the timeline" may mean before its
+    /// first event as shown, or before [`TimelineTaken::start`].
     pub entries: &'a [Arc<Event>],
     /// The heroes that the summary names.
     pub heroes: &'a [OwnedUserId],
@@ -198,23 +199,58 @@ pub fn lazy_members(
 /// With lazy loading, members are left out that do not matter ([`lazy_members`]) or, unless the
 /// client wants them anyway, that it knows; those that changed in a gap are always told.
 pub fn choose_state(question: &StateQuestion<'_>, sent: &mut SentMembers) -> Vec<Arc<Event>> {
+    choose(question, &[], sent)
+}
+
+/// As [`choose_state`], for a client that knows the room from before and gets its full state
+/// again (`full_state` with `since`, or joined again). `changed`: what a [`StateScope::Since`]
+/// with a gap would be told; with lazy loading it names the members that must not be left out.
+pub fn choose_full_state_again(
+    question: &StateQuestion<'_>,
+    changed: &[Arc<Event>],
+    sent: &mut SentMembers,
+) -> Vec<Arc<Event>> {
+    choose(question, changed, sent)
+}
+
+fn choose(
+    question: &StateQuestion<'_>,
+    changed: &[Arc<Event>],
+    sent: &mut SentMembers,
+) -> Vec<Arc<Event>> {
     let filter = &question.filter.room.state;
     let lazy = filter.lazy_load_members.then(|| {
-        lazy_members(question.scope, question.user_id, question.timeline, question.heroes)
+        lazy_members(
+            question.scope,
+            question.user_id,
+            question.timeline,
+            question.heroes,
+        )
     });
     let mut chosen: BTreeMap<(&str, &str), Arc<Event>> = BTreeMap::new();
     let in_timeline: BTreeSet<&OwnedEventId> = if question.uses_state_after {
         BTreeSet::new()
     } else {
-        question.timeline.iter().filter(|e| e.state_key.is_some()).map(|e| &e.id).collect()
+        question
+            .timeline
+            .iter()
+            .filter(|e| e.state_key.is_some())
+            .map(|e| &e.id)
+            .collect()
     };
 
+    let changed_members: BTreeSet<&OwnedEventId> = changed
+        .iter()
+        .filter(|event| is_member(event))
+        .map(|event| &event.id)
+        .collect();
     for event in question.entries {
         let Some(name) = name_of(event) else { continue };
         if question.scope == StateScope::Full
             && let Some(lazy) = &lazy
             && is_member(event)
             && !lazy.iter().any(|user_id| user_id.as_str() == name.1)
+            && !changed_members.contains(&event.id)
         {
             continue;
         }
@@ -232,9 +268,13 @@ pub fn choose_state(question: &StateQuestion<'_>, sent: &mut SentMembers) -> Vec
 
     let mut lazy_events = Vec::new();
     if let Some(lazy) = &lazy {
-        let missing = lazy.iter().filter(|u| !chosen.contains_key(&(MEMBER, u.as_str())));
+        let missing = lazy
+            .iter()
+            .filter(|u| !chosen.contains_key(&(MEMBER, u.as_str())));
         for user_id in missing {
-            let Some(event) = (question.member)(user_id) else { continue };
+            let Some(event) = (question.member)(user_id) else {
+                continue;
+            };
             let is_known = question.scope != StateScope::Full
                 && !filter.include_redundant_members
                 && sent.knows(question.room_id, user_id, &event.id);
@@ -248,7 +288,10 @@ pub fn choose_state(question: &StateQuestion<'_>, sent: &mut SentMembers) -> Vec
     events.retain(|event| filter.matches(event));
     events.sort_unstable_by(|a, b| (&a.kind, &a.state_key).cmp(&(&b.kind, &b.state_key)));
     if lazy.is_some() {
-        let told = events.iter().chain(question.timeline).filter(|event| is_member(event));
+        let told = events
+            .iter()
+            .chain(question.timeline)
+            .filter(|event| is_member(event));
         for event in told {
             if let Some(user_id) = &event.state_key {
                 sent.note(question.room_id, user_id, &event.id);
@@ -286,5 +329,7 @@ fn replaced_by(event: &Event) -> Option<OwnedEventId> {
     struct Unsigned {
         replaces_state: Option<OwnedEventId>,
     }
-    serde_json::from_str::<Unsigned>(event.unsigned.as_ref()?.get()).ok()?.replaces_state
+    serde_json::from_str::<Unsigned>(event.unsigned.as_ref()?.get())
+        .ok()?
+        .replaces_state
 }

@@ -85,7 +85,8 @@ impl SentMembers {
     /// The answer being made tells the client of this member event.
     pub(crate) fn note(&mut self, room_id: &RoomId, user_id: &str, event_id: &EventId) {
         if self.noted.len() < self.entries_max {
-            self.noted.push((hash(&(room_id.as_str(), user_id)), hash(event_id.as_str())));
+            self.noted
+                .push((hash(&(room_id.as_str(), user_id)), hash(event_id.as_str())));
         } else {
             // It replaces what was told before, but there is no room to keep it.
             let member = hash(&(room_id.as_str(), user_id));

@@ -43,8 +43,16 @@ pub fn heroes<'a>(
             Membership::Knock => {}
         }
     }
-    let chosen = if present.members.is_empty() { gone } else { present };
-    chosen.members.into_iter().map(|(_, member)| member.to_owned()).collect()
+    let chosen = if present.members.is_empty() {
+        gone
+    } else {
+        present
+    };
+    chosen
+        .members
+        .into_iter()
+        .map(|(_, member)| member.to_owned())
+        .collect()
 }
 
 /// Whether a client must be told the summary of a room with this change: of everything, or of
@@ -75,7 +83,9 @@ impl<'a> First<'a> {
         {
             return;
         }
-        let place = self.members.partition_point(|(earlier, _)| *earlier <= order);
+        let place = self
+            .members
+            .partition_point(|(earlier, _)| *earlier <= order);
         self.members.insert(place, (order, member));
         self.members.truncate(HEROES_MAX);
     }

@@ -47,13 +47,18 @@ impl FromStr for TimelineToken {
     type Err = InvalidToken;
 
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
-        let (position, seq) =
-            text.strip_prefix('t').and_then(|rest| rest.split_once('_')).ok_or(InvalidToken)?;
+        let (position, seq) = text
+            .strip_prefix('t')
+            .and_then(|rest| rest.split_once('_'))
+            .ok_or(InvalidToken)?;
         let seq = match seq.strip_prefix('-') {
             Some(digits) => -number::<i64>(digits)?,
             None => number::<i64>(seq)?,
         };
-        Ok(Self { position: Position(number(position)?), seq: Seq(seq) })
+        Ok(Self {
+            position: Position(number(position)?),
+            seq: Seq(seq),
+        })
     }
 }
 

@@ -12,7 +12,13 @@ use crate::json_text::{into_string, texts};
 pub fn event_json(users: &[(OwnedUserId, Timestamp)], now: Timestamp) -> Arc<str> {
     let mut out = Vec::with_capacity(64 + users.len() * 40);
     out.extend_from_slice(b"{\"type\":\"m.typing\",\"content\":{\"user_ids\":");
-    texts(&mut out, users.iter().filter(|(_, until)| *until > now).map(|(user_id, _)| user_id));
+    texts(
+        &mut out,
+        users
+            .iter()
+            .filter(|(_, until)| *until > now)
+            .map(|(user_id, _)| user_id),
+    );
     out.extend_from_slice(b"}}");
     into_string(out).into()
 }
