@@ -1,1 +1,28 @@
-//! Skeleton.
+//! Storage in SQL: SQLite, embedded, and PostgreSQL, shared by several nodes.
+//!
+//! Invariants: one schema and one text of each statement for both; one thread of a node writes,
+//! and everything that waits for it becomes one transaction; whoever asks never waits for whoever
+//! writes; a ticket resolves when its batch survives a loss of power. What the answers mean is
+//! defined by the memory engine of `lyceum_storage`.
+
+mod apply;
+mod event_body;
+mod event_number;
+mod event_rows;
+mod figures;
+mod ledger;
+mod migrations;
+mod node_cache;
+mod publisher;
+mod questions;
+mod readers;
+mod sql;
+mod sqlite;
+mod sqlite_session;
+mod store;
+mod transaction_key;
+mod writer;
+
+pub use figures::Figures;
+pub use sqlite::{Sqlite, SqliteOptions, SqliteStore};
+pub use store::SqlStore;

@@ -1,0 +1,59 @@
+//! The schema and its way from every released version to the present one.
+//!
+//! Migrations are numbered from 1, run forward, each in one transaction, and are never changed
+//! after a release. Each is written once, in SQLite's dialect.
+
+use lyceum_storage::StorageError;
+
+use crate::sql::{Session, params};
+
+/// All migrations; the first one is number 1.
+pub(crate) const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql")];
+
+/// Brings the database to the present schema. The caller holds a write transaction.
+pub(crate) fn migrate(session: &mut dyn Session) -> Result<(), StorageError> {
+    migrate_to(session, MIGRATIONS.len())
+}
+
+/// Brings the database to the schema of a certain number.
+pub(crate) fn migrate_to(session: &mut dyn Session, target: usize) -> Result<(), StorageError> {
+    session.script(
+        "CREATE TABLE IF NOT EXISTS schema_version (only_row INTEGER PRIMARY KEY, version INTEGER NOT NULL);",
+    )?;
+    let version: i64 = match session.first("SELECT version FROM schema_version", params![])? {
+        Some(mut row) => row.take(0)?,
+        None => 0,
+    };
+    let Ok(version) = usize::try_from(version) else {
+        return Err(StorageError::Broken(format!(
+            "impossible schema version {version}"
+        )));
+    };
+    if version > MIGRATIONS.len() {
+        return Err(StorageError::Broken(format!(
+            "the database has schema {version}, made by a later release; this one knows {}",
+            MIGRATIONS.len()
+        )));
+    }
+    if version >= target {
+        return Ok(());
+    }
+    for migration in &MIGRATIONS[version..target] {
+        session.script(migration)?;
+    }
+    session.execute(
+        "INSERT INTO schema_version (only_row, version) VALUES (1, ?1) \
+         ON CONFLICT (only_row) DO UPDATE SET version = excluded.version",
+        params![target],
+    )?;
+    Ok(())
+}
+
+/// The same script in PostgreSQL's dialect.
+pub(crate) fn for_postgres(script: &str) -> String {
+    script
+        .replace(" INTEGER", " BIGINT")
+        .replace(" BLOB", " BYTEA")
+        .replace(" TEXT", " TEXT COLLATE \"C\"")
+        .replace(") WITHOUT ROWID", ")")
+}

@@ -1,0 +1,352 @@
+//! The embedded engine: one SQLite file.
+//!
+//! One connection writes, on the writer's thread; readers have their own and never wait for it.
+//! The write-ahead log is moved into the database by a thread of its own, never on the writer's
+//! path; when it has grown long, the writer is stopped for the moment that starting anew takes.
+
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use lyceum_model::Position;
+use lyceum_storage::{Published, StorageError};
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    figures::Counted,
+    ledger::Ledger,
+    migrations::migrate,
+    sql::Session,
+    sqlite_session::{SqliteSession, Use},
+    store::{Parts, SqlStore},
+    writer::Engine,
+};
+
+/// When the log has so many bytes, it is started anew.
+const LOG_BYTES_MAX: u64 = 48 << 20;
+/// Groups after which the log is moved at the latest.
+const GROUPS_PER_CHECKPOINT: u64 = 500;
+/// Pause after which the log is moved, if anything was written.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(2);
+/// How many readers there are unless said otherwise.
+const READERS: usize = 4;
+/// Pages of the database if nothing limits them.
+const PAGES_UNLIMITED: u64 = 4_294_967_294;
+
+/// How a SQLite store is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct SqliteOptions {
+    /// How many threads answer questions.
+    pub readers: usize,
+    /// How many bytes the database file may have; as full as a full disk beyond that.
+    pub bytes_max: Option<u64>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            readers: READERS,
+            bytes_max: None,
+        }
+    }
+}
+
+/// What belongs to SQLite only.
+#[derive(Debug)]
+pub struct Sqlite {
+    checkpoints: Arc<Checkpoints>,
+    checkpoint_thread: Mutex<Option<JoinHandle<()>>>,
+    bytes_max: Arc<AtomicU64>,
+    /// Held so that no other process opens the same file.
+    lock: Mutex<Option<File>>,
+}
+
+/// A store in a SQLite file.
+pub type SqliteStore = SqlStore<Sqlite>;
+
+impl SqliteStore {
+    /// Opens the database in this file, made if there is none. Nobody else may have it open.
+    pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StorageError> {
+        let lock = lock(path)?;
+        let mut session = SqliteSession::open(path, Use::Write)?;
+        session.begin_write()?;
+        let ledger = match migrate(&mut session).and_then(|()| Ledger::read(&mut session)) {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                session.rollback();
+                return Err(error);
+            }
+        };
+        session.commit()?;
+        let position = Position(ledger.counters.position.cast_unsigned());
+        let parts = Parts::new(position);
+        let bytes_max = Arc::new(AtomicU64::new(options.bytes_max.unwrap_or(u64::MAX)));
+        let checkpoints = Arc::new(Checkpoints::new(Arc::clone(&parts.counted)));
+        let page_bytes = session.page_bytes()?;
+        let engine = SqliteWriter {
+            session,
+            checkpoints: Arc::clone(&checkpoints),
+            bytes_max: Arc::clone(&bytes_max),
+            bytes_set: u64::MAX,
+            page_bytes,
+            groups: 0,
+            log_path: log_path(path),
+        };
+        let checkpoint_thread = {
+            let checkpoints = Arc::clone(&checkpoints);
+            let path = path.to_owned();
+            std::thread::Builder::new()
+                .name("storage-log".to_owned())
+                .spawn(move || checkpoints.run(&path, page_bytes))
+                .map_err(|error| StorageError::Broken(format!("no thread: {error}")))?
+        };
+        let own = Sqlite {
+            checkpoints,
+            checkpoint_thread: Mutex::new(Some(checkpoint_thread)),
+            bytes_max,
+            lock: Mutex::new(Some(lock)),
+        };
+        let path = path.to_owned();
+        let open = move || -> Result<Box<dyn Session>, StorageError> {
+            Ok(Box::new(SqliteSession::open(&path, Use::Read)?))
+        };
+        Self::start(
+            own,
+            parts,
+            engine,
+            Some(ledger),
+            options.readers,
+            Arc::new(open),
+        )
+    }
+
+    /// Limits the size of the database file from the next write on.
+    pub fn limit_bytes(&self, bytes_max: Option<u64>) {
+        self.own
+            .bytes_max
+            .store(bytes_max.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl crate::store::Own for Sqlite {
+    fn close(&self) {
+        self.checkpoints.close();
+        if let Some(thread) = self.checkpoint_thread.lock().take() {
+            // It holds nothing that its end could break.
+            let _ = thread.join();
+        }
+        *self.lock.lock() = None;
+    }
+}
+
+fn log_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Takes the file that says that the database is in use.
+fn lock(path: &Path) -> Result<File, StorageError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::StorageFull => StorageError::Full,
+            _ => StorageError::Unreachable(format!("{}: {error}", Path::new(&name).display())),
+        })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError::Unreachable(format!(
+            "{} is in use by another process",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(StorageError::Unreachable(error.to_string())),
+    }
+}
+
+struct SqliteWriter {
+    session: SqliteSession,
+    checkpoints: Arc<Checkpoints>,
+    bytes_max: Arc<AtomicU64>,
+    bytes_set: u64,
+    page_bytes: u64,
+    groups: u64,
+    log_path: PathBuf,
+}
+
+impl SqliteWriter {
+    fn limit(&mut self) -> Result<(), StorageError> {
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        if bytes_max != self.bytes_set {
+            let pages = if bytes_max == u64::MAX {
+                PAGES_UNLIMITED
+            } else {
+                bytes_max / self.page_bytes
+            };
+            self.session.limit_pages(pages)?;
+            self.bytes_set = bytes_max;
+        }
+        Ok(())
+    }
+}
+
+impl Engine for SqliteWriter {
+    fn session(&mut self) -> &mut dyn Session {
+        &mut self.session
+    }
+
+    fn begin(&mut self, ledger: &mut Option<Ledger>) -> Result<(), StorageError> {
+        self.limit()?;
+        self.checkpoints.wait_for_turn();
+        self.session.begin_write()?;
+        if ledger.is_none() {
+            *ledger = Some(Ledger::read(&mut self.session)?);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _: &[Published]) -> Result<Vec<Published>, StorageError> {
+        self.session.commit()?;
+        Ok(Vec::new())
+    }
+
+    fn recover(&mut self, _: &StorageError) {
+        self.session.rollback();
+    }
+
+    fn rest(&mut self) {
+        self.groups += 1;
+        let is_long = self.groups.is_multiple_of(64)
+            && std::fs::metadata(&self.log_path).is_ok_and(|log| log.len() > LOG_BYTES_MAX);
+        self.checkpoints.written(is_long);
+    }
+}
+
+#[derive(Debug, Default)]
+struct CheckpointState {
+    groups: u64,
+    is_long: bool,
+    /// The log is being started anew: the writer waits.
+    is_restarting: bool,
+    is_closed: bool,
+}
+
+/// When the log is moved into the database.
+#[derive(Debug)]
+struct Checkpoints {
+    state: Mutex<CheckpointState>,
+    wake: Condvar,
+    restarted: Condvar,
+    counted: Arc<Counted>,
+}
+
+impl Checkpoints {
+    fn new(counted: Arc<Counted>) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            restarted: Condvar::new(),
+            counted,
+        }
+    }
+
+    /// Waits while the log is started anew.
+    fn wait_for_turn(&self) {
+        let mut state = self.state.lock();
+        while state.is_restarting {
+            self.restarted.wait(&mut state);
+        }
+    }
+
+    /// A group was written.
+    fn written(&self, is_long: bool) {
+        let mut state = self.state.lock();
+        state.groups += 1;
+        state.is_long |= is_long;
+        if state.groups == 1 || state.groups >= GROUPS_PER_CHECKPOINT || state.is_long {
+            self.wake.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        self.state.lock().is_closed = true;
+        self.wake.notify_one();
+    }
+
+    fn run(&self, path: &Path, page_bytes: u64) {
+        let mut session = None;
+        loop {
+            {
+                let mut state = self.state.lock();
+                while state.groups == 0 && !state.is_closed {
+                    self.wake.wait(&mut state);
+                }
+                // Something was written: more will be, so wait for it.
+                if !state.is_closed {
+                    self.wake.wait_while_for(
+                        &mut state,
+                        |state| {
+                            state.groups < GROUPS_PER_CHECKPOINT
+                                && !state.is_long
+                                && !state.is_closed
+                        },
+                        CHECKPOINT_PAUSE,
+                    );
+                }
+                if state.is_closed {
+                    break;
+                }
+                state.groups = 0;
+                state.is_long = false;
+            }
+            if session.is_none() {
+                session = SqliteSession::open(path, Use::Checkpoint).ok();
+            }
+            if let Some(open) = session.as_mut()
+                && let Err(error) = self.checkpoint(open, page_bytes)
+            {
+                // The log stays longer; whoever writes meets the same error, if it lasts.
+                tracing::debug!(%error, "the log could not be moved into the database");
+                session = None;
+            }
+        }
+        let last = match session {
+            Some(session) => Ok(session),
+            None => SqliteSession::open(path, Use::Checkpoint),
+        };
+        if let Err(error) = last.and_then(|mut session| session.checkpoint("TRUNCATE")) {
+            tracing::debug!(%error, "the log stays beside the database");
+        }
+    }
+
+    fn checkpoint(&self, session: &mut SqliteSession, page_bytes: u64) -> Result<(), StorageError> {
+        let (_, pages, _) = session.checkpoint("PASSIVE")?;
+        let bytes = pages.max(0).cast_unsigned() * page_bytes;
+        self.counted.log_bytes.store(bytes, Ordering::Relaxed);
+        if bytes < LOG_BYTES_MAX {
+            return Ok(());
+        }
+        // Nearly all of it has been moved just now; the rest is short.
+        self.state.lock().is_restarting = true;
+        let result = session.checkpoint("TRUNCATE");
+        self.state.lock().is_restarting = false;
+        self.restarted.notify_all();
+        let (is_hindered, pages, _) = result?;
+        if !is_hindered {
+            let bytes = pages.max(0).cast_unsigned() * page_bytes;
+            self.counted.log_bytes.store(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

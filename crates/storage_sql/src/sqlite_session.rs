@@ -1,0 +1,273 @@
+//! A connection to a SQLite file.
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use lyceum_storage::StorageError;
+use rusqlite::{Connection, ErrorCode, OpenFlags, types::ValueRef};
+
+use crate::sql::{Insert, Param, Row, Session, Sql, Value};
+
+/// Statements that each connection keeps prepared.
+const STATEMENTS_MAX: usize = 256;
+/// How long a connection waits for a lock; only a checkpoint that restarts the log holds one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// The one that writes.
+    Write,
+    /// One of those that read.
+    Read,
+    /// Moves the log into the database.
+    Checkpoint,
+}
+
+/// A connection with its prepared statements.
+#[derive(Debug)]
+pub(crate) struct SqliteSession {
+    connection: Connection,
+    /// Statements as SQLite wants them, by the address of the text they were written as.
+    translated: HashMap<(usize, usize), String>,
+}
+
+impl SqliteSession {
+    pub(crate) fn open(path: &Path, purpose: Use) -> Result<Self, StorageError> {
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        let settings = match purpose {
+            // The log grows until the checkpoint thread has moved it; never on the writer's path.
+            Use::Write => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                 PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -8192; \
+                 PRAGMA temp_store = MEMORY;"
+            }
+            Use::Read => {
+                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
+                 PRAGMA query_only = ON; PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY;"
+            }
+            Use::Checkpoint => {
+                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
+                 PRAGMA cache_size = -256;"
+            }
+        };
+        connection.execute_batch(settings).map_err(failed)?;
+        Ok(Self {
+            connection,
+            translated: HashMap::new(),
+        })
+    }
+
+    /// Moves the log into the database file. Returns pages in the log and pages moved of them,
+    /// and whether somebody stood in the way.
+    pub(crate) fn checkpoint(&mut self, mode: &str) -> Result<(bool, i64, i64), StorageError> {
+        self.connection
+            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                Ok((row.get::<_, i64>(0)? != 0, row.get(1)?, row.get(2)?))
+            })
+            .map_err(failed)
+    }
+
+    /// Sets how many pages the database file may have.
+    pub(crate) fn limit_pages(&mut self, pages: u64) -> Result<(), StorageError> {
+        let pages = pages.clamp(1, 4_294_967_294);
+        self.connection
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .map_err(failed)
+    }
+
+    /// The size of a page in bytes.
+    pub(crate) fn page_bytes(&mut self) -> Result<u64, StorageError> {
+        let bytes: i64 = self
+            .connection
+            .query_row("PRAGMA page_size", [], |row| row.get(0))
+            .map_err(failed)?;
+        Ok(bytes.cast_unsigned().max(1))
+    }
+
+    fn begin(&mut self, statement: &'static str) -> Result<(), StorageError> {
+        self.connection
+            .prepare_cached(statement)
+            .and_then(|mut statement| statement.execute([]))
+            .map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// `IN (?1[])` as SQLite has it; the list comes as JSON, bytes in it as hexadecimal text.
+fn translate<'a>(
+    translated: &'a mut HashMap<(usize, usize), String>,
+    sql: &'static str,
+) -> &'a str {
+    if !sql.contains('[') {
+        return sql;
+    }
+    translated
+        .entry((sql.as_ptr() as usize, sql.len()))
+        .or_insert_with(|| {
+            let mut out = String::with_capacity(sql.len() + 80);
+            for part in sql.split_inclusive(']') {
+                let list = part.rfind("(?").zip(part.rfind('['));
+                let Some((start, end)) = list else {
+                    out.push_str(part);
+                    continue;
+                };
+                out.push_str(&part[..=start]);
+                out.push_str(if part.ends_with("[x]") {
+                    "SELECT unhex(value) FROM json_each("
+                } else {
+                    "SELECT value FROM json_each("
+                });
+                out.push_str(&part[start + 1..end]);
+                out.push(')');
+            }
+            out
+        })
+}
+
+impl Sql for SqliteSession {
+    fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StorageError> {
+        let sql = translate(&mut self.translated, sql);
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        bind(&mut statement, params)?;
+        let columns = statement.column_count();
+        let mut rows = statement.raw_query();
+        let mut answer = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let mut values = Vec::with_capacity(columns);
+            for column in 0..columns {
+                values.push(match row.get_ref(column).map_err(failed)? {
+                    ValueRef::Null => Value::Null,
+                    ValueRef::Integer(value) => Value::Int(value),
+                    ValueRef::Real(_) => {
+                        return Err(StorageError::Broken(
+                            "a fraction in the database".to_owned(),
+                        ));
+                    }
+                    ValueRef::Text(text) => Value::Text(
+                        String::from_utf8(text.to_vec())
+                            .map_err(|_| StorageError::Broken("a text is not UTF-8".to_owned()))?,
+                    ),
+                    ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+                });
+            }
+            answer.push(Row(values));
+        }
+        Ok(answer)
+    }
+
+    fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StorageError> {
+        let sql = translate(&mut self.translated, sql);
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        bind(&mut statement, params)?;
+        let rows = statement.raw_execute().map_err(failed)?;
+        Ok(rows as u64)
+    }
+
+    fn insert(
+        &mut self,
+        insert: &'static Insert,
+        values: &[Param<'_>],
+    ) -> Result<(), StorageError> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let sql = self
+            .translated
+            .entry((insert.into.as_ptr() as usize, insert.into.len()))
+            .or_insert_with(|| insert.for_rows(1));
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        for row in values.chunks_exact(insert.columns) {
+            bind(&mut statement, row)?;
+            statement.raw_execute().map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Session for SqliteSession {
+    fn begin_read(&mut self) -> Result<(), StorageError> {
+        self.begin("BEGIN DEFERRED")
+    }
+
+    fn begin_write(&mut self) -> Result<(), StorageError> {
+        self.begin("BEGIN IMMEDIATE")
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        self.begin("COMMIT")
+    }
+
+    fn rollback(&mut self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.begin("ROLLBACK")
+        {
+            tracing::debug!(%error, "a transaction could not be rolled back");
+        }
+    }
+
+    fn script(&mut self, script: &str) -> Result<(), StorageError> {
+        self.connection.execute_batch(script).map_err(failed)
+    }
+
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    fn sql(&mut self) -> &mut dyn Sql {
+        self
+    }
+}
+
+fn bind(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    params: &[Param<'_>],
+) -> Result<(), StorageError> {
+    for (index, param) in params.iter().enumerate() {
+        let index = index + 1;
+        match *param {
+            Param::Null => statement.raw_bind_parameter(index, rusqlite::types::Null),
+            Param::Int(value) => statement.raw_bind_parameter(index, value),
+            Param::Text(text) => statement.raw_bind_parameter(index, text),
+            Param::Blob(bytes) => statement.raw_bind_parameter(index, bytes),
+            Param::Ints(list) => statement.raw_bind_parameter(index, json_list(list)?),
+            Param::Texts(list) => statement.raw_bind_parameter(index, json_list(list)?),
+            Param::Blobs(list) => {
+                let list: Vec<String> = list.iter().map(|bytes| hexadecimal(bytes)).collect();
+                statement.raw_bind_parameter(index, json_list(&list)?)
+            }
+        }
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn json_list<T: serde::Serialize>(list: &[T]) -> Result<String, StorageError> {
+    serde_json::to_string(list).map_err(|error| StorageError::Broken(error.to_string()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+/// What an error of SQLite means to us.
+#[allow(clippy::needless_pass_by_value, reason = "a function for map_err")]
+pub(crate) fn failed(error: rusqlite::Error) -> StorageError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StorageError::Full,
+        Some(ErrorCode::CannotOpen) => StorageError::Unreachable(error.to_string()),
+        _ => StorageError::Broken(error.to_string()),
+    }
+}
