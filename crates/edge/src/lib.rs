@@ -1,1 +1,22 @@
-//! Skeleton.
+//! What all edges share: who is asking, how often, in which words a request is refused, and how
+//! a body is read. It knows no endpoint.
+
+mod address;
+mod app;
+mod body;
+mod cors;
+mod query;
+mod rate_limit;
+mod refusal;
+mod requester;
+mod routes;
+
+pub use address::ClientAddress;
+pub use app::App;
+pub use body::{JsonBody, RawBody, EMPTY_BODY};
+pub use cors::with_cors;
+pub use query::Query;
+pub use rate_limit::{Limit, RateLimiter};
+pub use refusal::{Answer, Refusal, json, json_bytes};
+pub use requester::{AdminRequester, OptionalRequester, Requester, ShownToken};
+pub use routes::{Segments, client, client_v1, finish, unstable};

@@ -1,1 +1,111 @@
-fn main() {}
+//! The binary: reads configuration and command line, chooses the storage engine, starts and stops
+//! the server.
+
+mod commands;
+mod configuration;
+mod control;
+mod landing;
+mod listen;
+mod metrics;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// A Matrix homeserver in one binary.
+#[derive(Parser)]
+#[command(name = "lyceum", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the server.
+    Serve(Place),
+    /// Show the configuration.
+    Config {
+        /// The default configuration, with every key described.
+        #[arg(long)]
+        defaults: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Manage users, whether the server runs or not.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the configuration and the data are.
+#[derive(Args, Clone, Default)]
+struct Place {
+    /// The configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder for all data.
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The address to listen on, instead of those configured.
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// The server's name: the part after the colon of user ids.
+    #[arg(long, global = true, value_name = "NAME")]
+    server_name: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Make a user.
+    Add {
+        /// The user name, without @ and server name.
+        name: String,
+        /// Make the user an admin.
+        #[arg(long)]
+        admin: bool,
+        /// The password; asked for on standard input if it is not given.
+        #[arg(long)]
+        password: Option<String>,
+    },
+    /// Give a user a new password, and end all sessions.
+    Passwd {
+        /// The user name.
+        name: String,
+        /// The password; asked for on standard input if it is not given.
+        #[arg(long)]
+        password: Option<String>,
+    },
+    /// Make a user an admin.
+    Admin {
+        /// The user name.
+        name: String,
+        /// Take the right away instead.
+        #[arg(long)]
+        revoke: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(place) => serve::run(&place),
+        Command::Config { defaults: true, .. } => {
+            print!("{}", configuration::DEFAULTS);
+            Ok(())
+        }
+        Command::Config { defaults: false, place } => configuration::print(&place),
+        Command::User { command, place } => commands::run(command, &place),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lyceum: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

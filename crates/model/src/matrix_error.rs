@@ -112,11 +112,14 @@ impl MatrixError {
         self
     }
 
-    /// The body: `errcode`, `error` and the further keys.
+    /// The body: `errcode`, `error` and the further keys. Without a code it has the further keys
+    /// only: the first 401 of interactive authentication is no error.
     pub fn body(&self) -> Value {
         let mut body = self.extra.as_deref().cloned().unwrap_or_default();
-        body.insert("errcode".to_owned(), Value::from(&*self.code));
-        body.insert("error".to_owned(), Value::from(&*self.message));
+        if !self.code.is_empty() {
+            body.insert("errcode".to_owned(), Value::from(&*self.code));
+            body.insert("error".to_owned(), Value::from(&*self.message));
+        }
         if let Some(retry_after_ms) = self.retry_after_ms {
             body.insert("retry_after_ms".to_owned(), Value::from(retry_after_ms));
         }

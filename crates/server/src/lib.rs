@@ -1,1 +1,26 @@
-//! Skeleton.
+//! The shell: load → decide → commit → wake. It keeps caches, jobs and the order of things.
+//!
+//! Invariants: no HTTP here; nothing is decided here that a rule crate can decide; everything
+//! that was acknowledged has gone through [`lyceum_storage::Store::submit`]; caches are filled
+//! from what was stored and can be dropped at any time.
+
+pub mod accounts;
+pub mod application_services;
+mod attendance;
+pub mod chance;
+pub mod clock;
+pub mod config;
+pub mod encryption;
+pub mod feed;
+pub mod presence;
+pub mod push_rules;
+pub mod rooms;
+pub mod sessions;
+pub mod supervisor;
+pub mod sync;
+
+pub mod unread;
+
+mod server;
+
+pub use server::Server;

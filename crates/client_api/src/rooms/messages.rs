@@ -1,0 +1,125 @@
+//! `GET /rooms/{roomId}/messages`.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::get};
+use http::StatusCode;
+use lyceum_edge::{Answer, App, Query, Refusal, Requester, Segments, client, json_bytes};
+use lyceum_model::{Event, MatrixError, Seq};
+use lyceum_room::Room;
+use lyceum_server::Server;
+use lyceum_storage::{Direction, StorageError};
+use lyceum_sync::{
+    client_event::{ClientEvent, EventForm, ShownEvent},
+    filter::RoomEventFilter,
+    history::{Messages, members_for, messages as messages_json},
+    token::{PageToken, SyncToken, TimelineToken},
+};
+use ruma_common::{OwnedRoomId, RoomId, UserId};
+use serde::Deserialize;
+
+pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    client(router, "/rooms/{room_id}/messages", get(messages))
+}
+
+/// How many events an answer has if the client does not say.
+const LIMIT_DEFAULT: usize = 10;
+/// How many events an answer has at most.
+const LIMIT_MAX: usize = 1_000;
+
+#[derive(Deserialize)]
+struct Parameters {
+    from: Option<String>,
+    to: Option<String>,
+    dir: Option<String>,
+    limit: Option<usize>,
+    filter: Option<String>,
+}
+
+async fn messages(
+    State(app): State<Arc<App>>,
+    requester: Requester,
+    Segments(room_id): Segments<OwnedRoomId>,
+    Query(parameters): Query<Parameters>,
+) -> Answer {
+    let server = &app.server;
+    let direction = match parameters.dir.as_deref() {
+        Some("b") => Direction::Backward,
+        Some("f") => Direction::Forward,
+        None => return Err(MatrixError::missing_param("dir is missing").into()),
+        Some(_) => return Err(MatrixError::invalid_param("dir is \"b\" or \"f\"").into()),
+    };
+    let filter = filter_of(parameters.filter.as_deref())?;
+    let limit = match parameters.limit {
+        Some(limit) => limit.min(LIMIT_MAX),
+        None => filter.limit(LIMIT_DEFAULT, LIMIT_MAX),
+    };
+    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    let position = server.feed.position();
+    let start = match (&parameters.from, direction) {
+        (Some(from), _) => token_of(from)?,
+        (None, Direction::Backward) => PageToken::Sync(SyncToken(position)),
+        (None, Direction::Forward) => {
+            PageToken::Timeline(TimelineToken { position, seq: Seq(i64::MIN + 1) })
+        }
+    };
+    let from = seq_of(server, &room_id, start).await?;
+    let until = match &parameters.to {
+        Some(to) => Some(seq_of(server, &room_id, token_of(to)?).await?),
+        None => None,
+    };
+    let wants = |event: &Event| filter.matches(event);
+    let shown = server
+        .read_timeline(&reader, from, until, position, direction, limit, &wants)
+        .await?;
+    let mut chunk = Vec::with_capacity(shown.events.len());
+    for (stored, membership) in &shown.events {
+        let device_id = requester.device_id.as_deref();
+        chunk.push(server.show(&reader, device_id, stored, *membership).await?);
+    }
+    let events: Vec<_> = shown.events.iter().map(|(stored, _)| stored.event.clone()).collect();
+    let form = EventForm::new(server.clock.now());
+    let body = messages_json(&Messages {
+        form,
+        start,
+        end: shown.next.map(|seq| TimelineToken { position, seq }),
+        chunk,
+        state: lazy_members(&events, &filter, &reader.room),
+    });
+    Ok(json_bytes(StatusCode::OK, body))
+}
+
+/// The member events that show these events, if the client loads members lazily.
+pub(super) fn lazy_members(
+    events: &[Arc<Event>],
+    filter: &RoomEventFilter,
+    room: &Room,
+) -> Vec<ShownEvent> {
+    let member =
+        |user_id: &UserId| room.state.member(user_id).map(|member| member.event.clone());
+    members_for(events, filter, &member)
+        .iter()
+        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
+        .collect()
+}
+
+/// A filter from a query parameter.
+pub(super) fn filter_of(filter: Option<&str>) -> Result<RoomEventFilter, Refusal> {
+    match filter {
+        None => Ok(RoomEventFilter::default()),
+        Some(filter) => RoomEventFilter::parse(filter)
+            .map_err(|error| MatrixError::bad_json(error.to_string()).into()),
+    }
+}
+
+fn token_of(token: &str) -> Result<PageToken, Refusal> {
+    token.parse().map_err(|_| MatrixError::invalid_param("This is not a token").into())
+}
+
+/// The place of a token in a room: the gap before this event.
+async fn seq_of(server: &Server, room_id: &RoomId, token: PageToken) -> Result<Seq, StorageError> {
+    Ok(match token {
+        PageToken::Timeline(token) => token.seq,
+        PageToken::Sync(token) => Seq(server.store.seq_at(room_id, token.0).await?.0 + 1),
+    })
+}

@@ -1,0 +1,31 @@
+//! `PUT /rooms/{roomId}/redact/{eventId}/{txnId}`.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::put};
+use lyceum_edge::{Answer, App, Limit, RawBody, Requester, Segments, client, json};
+use lyceum_model::MatrixError;
+use lyceum_server::rooms::TransactionName;
+use ruma_common::{OwnedEventId, OwnedRoomId};
+use serde_json::json;
+
+use super::send::content_of;
+
+pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    client(router, "/rooms/{room_id}/redact/{event_id}/{txn_id}", put(redact))
+}
+
+async fn redact(
+    State(app): State<Arc<App>>,
+    requester: Requester,
+    Segments((room_id, target, transaction_id)): Segments<(OwnedRoomId, OwnedEventId, String)>,
+    RawBody(body): RawBody,
+) -> Answer {
+    requester.limit(&app, Limit::Message)?;
+    let content = Some(content_of(&body)?);
+    let scope = format!("redact/{room_id}/{target}");
+    let transaction = Some(TransactionName { scope, transaction_id });
+    let sent = app.server.redact(&requester, &room_id, &target, content, transaction).await;
+    let event_id = sent.map_err(MatrixError::from)?;
+    Ok(json(&json!({ "event_id": event_id })))
+}

@@ -1,0 +1,60 @@
+//! `PUT /rooms/{roomId}/send/{eventType}/{txnId}`.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::put};
+use lyceum_edge::{Answer, App, JsonBody, Limit, Query, RawBody, Requester, Segments, client, json};
+use lyceum_model::MatrixError;
+use lyceum_room::{Draft, redaction_target};
+use lyceum_server::rooms::TransactionName;
+use ruma_common::OwnedRoomId;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    client(router, "/rooms/{room_id}/send/{event_type}/{txn_id}", put(send))
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    /// For application services: the time to give the event. Kept for the log of what was asked;
+    /// the event has the server's own time.
+    #[serde(default, rename = "ts")]
+    _ts: Option<u64>,
+}
+
+async fn send(
+    State(app): State<Arc<App>>,
+    requester: Requester,
+    Segments((room_id, kind, transaction_id)): Segments<(OwnedRoomId, String, String)>,
+    Query(_): Query<Parameters>,
+    RawBody(body): RawBody,
+) -> Answer {
+    requester.limit(&app, Limit::Message)?;
+    requester.refuse_suspended()?;
+    let content = content_of(&body)?;
+    let draft = Draft::message(kind.clone(), content);
+    let transaction = Some(TransactionName {
+        scope: format!("send/{room_id}/{kind}"),
+        transaction_id,
+    });
+    let server = &app.server;
+    let sent = match redaction_target(&draft) {
+        Some(target) => {
+            let content = Some(draft.content);
+            server.redact(&requester, &room_id, &target, content, transaction).await
+        }
+        None => server.send_message(&requester, &room_id, draft, transaction).await,
+    };
+    let event_id = sent.map_err(MatrixError::from)?;
+    Ok(json(&json!({ "event_id": event_id })))
+}
+
+/// The body as the content of an event: a JSON object, otherwise untouched.
+pub(super) fn content_of(body: &[u8]) -> Result<Box<RawValue>, lyceum_edge::Refusal> {
+    let JsonBody(content) = JsonBody::<Box<RawValue>>::parse(body)?;
+    if !content.get().trim_start().starts_with('{') {
+        return Err(MatrixError::bad_json("The content of an event is a JSON object").into());
+    }
+    Ok(content)
+}

@@ -1,0 +1,118 @@
+//! `/rooms/{roomId}/state` and `/rooms/{roomId}/state/{eventType}/{stateKey}`.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::get};
+use http::StatusCode;
+use lyceum_edge::{
+    Answer, App, Limit, Query, RawBody, Refusal, Requester, Segments, client, json, json_bytes,
+};
+use lyceum_model::MatrixError;
+use lyceum_room::Draft;
+use lyceum_sync::{
+    client_event::{ClientEvent, EventForm, ShownEvent},
+    history::event_list,
+};
+use ruma_common::OwnedRoomId;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::send::content_of;
+
+pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    let router = client(router, "/rooms/{room_id}/state", get(all));
+    let router = client(
+        router,
+        "/rooms/{room_id}/state/{event_type}",
+        get(entry_without_key).put(set_without_key),
+    );
+    let router = client(
+        router,
+        "/rooms/{room_id}/state/{event_type}/",
+        get(entry_without_key).put(set_without_key),
+    );
+    client(router, "/rooms/{room_id}/state/{event_type}/{state_key}", get(entry).put(set))
+}
+
+async fn all(
+    State(app): State<Arc<App>>,
+    requester: Requester,
+    Segments(room_id): Segments<OwnedRoomId>,
+) -> Answer {
+    let server = &app.server;
+    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    let state = server.state_for(&reader).await?;
+    let shown: Vec<_> =
+        state.iter().map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event)))).collect();
+    let form = EventForm::new(server.clock.now());
+    Ok(json_bytes(StatusCode::OK, event_list(shown.iter(), &form)))
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: Option<String>,
+}
+
+async fn entry_without_key(
+    state: State<Arc<App>>,
+    requester: Requester,
+    Segments((room_id, kind)): Segments<(OwnedRoomId, String)>,
+    format: Query<Format>,
+) -> Answer {
+    entry(state, requester, Segments((room_id, kind, String::new())), format).await
+}
+
+async fn entry(
+    State(app): State<Arc<App>>,
+    requester: Requester,
+    Segments((room_id, kind, key)): Segments<(OwnedRoomId, String, String)>,
+    Query(format): Query<Format>,
+) -> Answer {
+    let server = &app.server;
+    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    let Some(event) = server.state_entry_for(&reader, &kind, &key).await? else {
+        return Err(MatrixError::not_found("There is no such state in this room").into());
+    };
+    let body = if format.format.as_deref() == Some("event") {
+        let form = EventForm::new(server.clock.now());
+        ShownEvent::from(Arc::new(ClientEvent::new(&event))).to_json(&form)
+    } else {
+        event.content.get().as_bytes().to_vec()
+    };
+    Ok(json_bytes(StatusCode::OK, body))
+}
+
+async fn set_without_key(
+    state: State<Arc<App>>,
+    requester: Requester,
+    Segments((room_id, kind)): Segments<(OwnedRoomId, String)>,
+    body: RawBody,
+) -> Answer {
+    set(state, requester, Segments((room_id, kind, String::new())), body).await
+}
+
+async fn set(
+    State(app): State<Arc<App>>,
+    requester: Requester,
+    Segments((room_id, kind, key)): Segments<(OwnedRoomId, String, String)>,
+    RawBody(body): RawBody,
+) -> Answer {
+    requester.limit(&app, Limit::Message)?;
+    let is_own_leave = kind == "m.room.member" && key == requester.user_id.as_str();
+    if !is_own_leave {
+        requester.refuse_suspended()?;
+    }
+    refuse_create(&kind)?;
+    let draft = Draft::state(kind, key, content_of(&body)?);
+    let sent = app.server.send_state(&requester, &room_id, draft).await;
+    let event_id = sent.map_err(MatrixError::from)?;
+    Ok(json(&json!({ "event_id": event_id })))
+}
+
+/// A room's create event is written once, by who makes the room.
+fn refuse_create(kind: &str) -> Result<(), Refusal> {
+    if kind == "m.room.create" {
+        return Err(MatrixError::forbidden("A room is created once").into());
+    }
+    Ok(())
+}

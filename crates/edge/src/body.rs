@@ -1,0 +1,68 @@
+//! How a request's body is read: bounded, and as JSON whatever its content type says.
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use lyceum_model::MatrixError;
+use serde::de::DeserializeOwned;
+
+use crate::Refusal;
+
+/// The largest JSON body, in bytes. Events have their own, smaller limit; key backups and filters
+/// of old accounts come near this one.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What an absent body means.
+pub const EMPTY_BODY: &[u8] = b"{}";
+
+/// The raw bytes of a body.
+#[derive(Debug)]
+pub struct RawBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        read(request, BODY_BYTES_MAX).await.map(Self)
+    }
+}
+
+/// A body as JSON of this shape. Any content type will do, and none; an empty body is `{}`.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let bytes = read(request, BODY_BYTES_MAX).await?;
+        Self::parse(&bytes)
+    }
+}
+
+impl<T: DeserializeOwned> JsonBody<T> {
+    /// Reads JSON; tells apart what is no JSON (`M_NOT_JSON`) and what has a wrong shape
+    /// (`M_BAD_JSON`).
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        let bytes = if bytes.trim_ascii().is_empty() { EMPTY_BODY } else { bytes };
+        match serde_json::from_slice(bytes) {
+            Ok(value) => Ok(Self(value)),
+            Err(error) if error.is_data() => {
+                Err(MatrixError::bad_json(format!("The body has a wrong shape: {error}")).into())
+            }
+            Err(error) => {
+                Err(MatrixError::not_json(format!("The body is not valid JSON: {error}")).into())
+            }
+        }
+    }
+}
+
+async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(request.into_body(), bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(MatrixError::too_large("The body is too large").into())
+        }
+        Err(_) => Err(MatrixError::not_json("The body could not be read").into()),
+    }
+}

@@ -1,0 +1,191 @@
+//! `lyceum serve`: from a configuration to a running server, and to its end.
+
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use axum::Router;
+use lyceum_edge::App;
+use lyceum_media_store::{MediaStore, ThumbnailLimits};
+use lyceum_server::{
+    Server,
+    application_services::ApplicationService,
+    chance,
+    clock::{Clock, Stopwatch},
+    config::{Config, LogFormat, RegistrationMode, Serves},
+};
+use lyceum_storage::Store;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Place, configuration, control, landing, listen, metrics::Metrics};
+
+/// The file in the data folder that holds the registration token of the first start.
+const REGISTRATION_TOKEN_FILE: &str = "registration_token";
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
+    let started = Stopwatch::start();
+    let mut config = configuration::load(place)?;
+    start_log(&config);
+    prepare_data_dir(&config.data_dir)?;
+    let is_first_start = is_empty(&config.data_dir)?;
+    if place.config.is_none() && config.registration.mode == RegistrationMode::Closed {
+        config.registration.mode = RegistrationMode::Token;
+        config.registration.token = Some(registration_token(&config.data_dir)?);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(serve(config, is_first_start, place.config.is_none(), started));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    done
+}
+
+async fn serve(
+    config: Config,
+    is_first_start: bool,
+    has_no_file: bool,
+    started: Stopwatch,
+) -> anyhow::Result<()> {
+    let mut sockets = Vec::new();
+    for listener in &config.listeners {
+        sockets.push((listener.clone(), listen::bind(listener).await?));
+    }
+    let server = start(config).await?;
+    let app = App::new(server.clone());
+    let metrics = Arc::new(Metrics::default());
+    control::listen(&server)?;
+    for (listener, socket) in sockets {
+        let router = router(&app, &metrics, &listener.serves);
+        listen::serve(&server, &listener, socket, router)?;
+    }
+    greet(&server, is_first_start, has_no_file);
+    tracing::info!(
+        server_name = %server.config.server_name,
+        version = env!("CARGO_PKG_VERSION"),
+        start_ms = started.elapsed().as_millis() as u64,
+        "serving"
+    );
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    server.stop().await;
+    control::forget(&server.config.data_dir);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens storage and puts the server together.
+pub(crate) async fn start(config: Config) -> anyhow::Result<Arc<Server>> {
+    let store = open_store(&config).await?;
+    let limits = ThumbnailLimits {
+        pixels_max: config.media.thumbnail_pixels_max,
+        ..ThumbnailLimits::default()
+    };
+    let media = MediaStore::open(&config.data_dir.join("media"), limits)
+        .context("the folder for uploaded files cannot be used")?;
+    let files = &config.application_services.files;
+    let services = ApplicationService::read(files, &config.server_name)?;
+    let server =
+        Server::start(config, Clock::default(), store, Arc::new(media), services).await?;
+    Ok(server)
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let url = &config.storage.url;
+    if url == "sqlite" {
+        let file = config.data_dir.join("lyceum.db");
+        let store = lyceum_storage_sql::SqliteStore::open(&file, Default::default())
+            .with_context(|| format!("the database {} cannot be opened", file.display()))?;
+        return Ok(Arc::new(store));
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        let store = lyceum_storage_sql::PostgresStore::open(url, Default::default())
+            .context("the PostgreSQL database cannot be opened")?;
+        return Ok(Arc::new(store));
+    }
+    bail!("storage.url is neither \"sqlite\" nor \"postgres://…\"");
+}
+
+fn router(app: &Arc<App>, metrics: &Arc<Metrics>, serves: &[Serves]) -> Router {
+    let mut router = Router::new();
+    if serves.contains(&Serves::Client) {
+        router = router.merge(lyceum_client_api::router());
+    }
+    if serves.contains(&Serves::Admin) {
+        router = router.merge(metrics.routes());
+    }
+    if serves.contains(&Serves::Web) {
+        router = router.merge(landing::routes());
+    }
+    router = router.merge(landing::health());
+    let router = lyceum_edge::finish(router, app.clone());
+    let router = lyceum_edge::with_cors(router);
+    metrics.measure(listen::compressed(router))
+}
+
+fn start_log(config: &Config) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    // The library for state resolution tells every check at INFO.
+    let directives = format!("{},ruma_state_res=warn,ruma_signatures=warn", config.log.level);
+    let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber can only be an error of a test; then the first one stays.
+    let _ = match config.log.format {
+        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => log.with_target(false).try_init(),
+    };
+}
+
+fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("the data folder {} cannot be made", data_dir.display()))
+}
+
+fn is_empty(data_dir: &Path) -> anyhow::Result<bool> {
+    Ok(fs::read_dir(data_dir)?.next().is_none())
+}
+
+/// The registration token for a server without configuration, made at the first start.
+fn registration_token(data_dir: &Path) -> anyhow::Result<String> {
+    let file = data_dir.join(REGISTRATION_TOKEN_FILE);
+    if let Ok(token) = fs::read_to_string(&file) {
+        return Ok(token.trim().to_owned());
+    }
+    let bytes: [u8; 12] = chance::bytes();
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(&file, format!("{token}\n"))
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(token)
+}
+
+/// Tells whoever starts the server where it is and what to do first.
+fn greet(server: &Server, is_first_start: bool, has_no_file: bool) {
+    let config = &server.config;
+    eprintln!();
+    eprintln!("  Lyceum {} serves {}", env!("CARGO_PKG_VERSION"), config.server_name);
+    for listener in &config.listeners {
+        let scheme = if listener.tls_certificate.is_some() { "https" } else { "http" };
+        eprintln!("    address   {scheme}://{}", listener.bind);
+    }
+    eprintln!("    data      {}", config.data_dir.display());
+    if has_no_file && let Some(token) = &config.registration.token {
+        eprintln!("    register  with the token {token}");
+    }
+    if is_first_start {
+        let data = config.data_dir.display();
+        eprintln!();
+        eprintln!("  Make the first admin in another terminal:");
+        eprintln!("    lyceum user add NAME --admin --data {data} --server-name {}", config.server_name);
+    }
+    eprintln!();
+}

@@ -1,0 +1,80 @@
+//! Closing an account for good (Client-Server API, "Deactivating an account").
+
+use lyceum_model::{AccountChange, Batch, MatrixError};
+use lyceum_storage::{CommitError, StorageError};
+use ruma_common::UserId;
+
+use super::interactive_auth::Passed;
+use crate::Server;
+
+/// What becomes of the data of a closed account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remains {
+    /// Its profile and account data stay.
+    Kept,
+    /// They go, and who joins a room later no longer sees what the user wrote.
+    Erased,
+}
+
+/// Why an account was not closed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClosingError {
+    /// There is no such account.
+    #[error("no such account")]
+    NoSuchUser,
+    /// It could not be stored.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Storage is broken.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<ClosingError> for MatrixError {
+    fn from(error: ClosingError) -> Self {
+        match error {
+            ClosingError::NoSuchUser => Self::not_found("There is no such account"),
+            ClosingError::Commit(error) => error.into(),
+            ClosingError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// Closes an account: it leaves its rooms, then loses its password, devices and addresses. Who
+/// is interrupted can begin again, since the account itself goes last.
+pub async fn close(
+    server: &Server,
+    user_id: &UserId,
+    remains: Remains,
+    passed: &Passed,
+) -> Result<(), ClosingError> {
+    let mut user = server.store.user(user_id).await?.ok_or(ClosingError::NoSuchUser)?;
+    server.leave_all_rooms(user_id).await;
+    let owned = user_id.to_owned();
+    let mut batch = Batch::new();
+    passed.close(&mut batch);
+    for device in server.store.devices(std::slice::from_ref(&owned)).await? {
+        let user_id = owned.clone();
+        batch.push(AccountChange::RemoveDevice { user_id, device_id: device.device_id });
+    }
+    for token in server.store.tokens_of(user_id).await? {
+        batch.push(AccountChange::RemoveToken(token.hash));
+    }
+    for threepid in server.store.threepids(user_id).await? {
+        batch.push(AccountChange::RemoveThreepid {
+            medium: threepid.medium,
+            address: threepid.address,
+        });
+    }
+    user.password_hash = None;
+    user.is_deactivated = true;
+    user.is_admin = false;
+    if remains == Remains::Erased {
+        user.is_erased = true;
+        batch.push(AccountChange::EraseUserData(owned.clone()));
+    }
+    batch.push(AccountChange::PutUser(user));
+    batch.push(AccountChange::DeviceListChanged(owned));
+    server.commit(batch).await?;
+    Ok(())
+}

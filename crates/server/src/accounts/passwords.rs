@@ -1,0 +1,149 @@
+//! Hashing and checking passwords, off the threads that answer requests.
+
+use lyceum_account::{
+    names::{self, Identifier},
+    password::{self, PasswordError, PasswordParameters, PasswordPolicy},
+};
+use lyceum_model::{AccountChange, Batch, MatrixError, User};
+use lyceum_storage::{CommitError, StorageError};
+use ruma_common::{DeviceId, OwnedUserId, UserId};
+
+use super::interactive_auth::Passed;
+use crate::{Server, chance};
+
+/// The configured cost of a hash.
+pub fn parameters(server: &Server) -> PasswordParameters {
+    let passwords = &server.config.passwords;
+    PasswordParameters {
+        memory_kib: passwords.memory_kib,
+        iterations: passwords.iterations,
+        parallelism: passwords.parallelism,
+    }
+}
+
+/// Hashes a new password, after checking it against the policy.
+pub async fn hash(server: &Server, password: String) -> Result<String, PasswordError> {
+    let policy = PasswordPolicy { length_min: server.config.passwords.length_min };
+    policy.check(&password)?;
+    hash_unchecked(server, password).await
+}
+
+/// Hashes a password that was allowed before.
+pub async fn hash_unchecked(server: &Server, password: String) -> Result<String, PasswordError> {
+    let parameters = parameters(server);
+    let salt: [u8; 16] = chance::bytes();
+    off_the_threads(server, move || password::hash(&password, &salt, &parameters))
+        .await
+        .ok_or(PasswordError::Failed)?
+}
+
+/// Whether this is the user's password. Takes as long when there is no such user.
+pub async fn is_password_of(server: &Server, user: Option<&User>, password: String) -> bool {
+    let stored = user.and_then(|user| user.password_hash.clone());
+    let parameters = parameters(server);
+    let verified = off_the_threads(server, move || match stored {
+        Some(stored) => password::verify(&password, &stored),
+        None => {
+            password::spend(&password, &parameters);
+            false
+        }
+    });
+    verified.await.unwrap_or(false)
+}
+
+/// The user of this server whom an identifier names, whether or not they exist.
+pub async fn user_named(
+    server: &Server,
+    identifier: &Identifier,
+) -> Result<Option<OwnedUserId>, StorageError> {
+    let (medium, address) = match identifier {
+        Identifier::User(user) => {
+            let user_id = names::known_user_id(user, &server.config.server_name).ok();
+            return Ok(user_id.filter(|user_id| server.is_local(user_id)));
+        }
+        Identifier::Threepid { medium, address } => (medium.as_str(), address.clone()),
+        Identifier::Phone { phone, .. } => {
+            ("msisdn", phone.chars().filter(char::is_ascii_digit).collect())
+        }
+    };
+    let threepid = server.store.threepid(medium, &address).await?;
+    Ok(threepid.map(|threepid| threepid.user_id))
+}
+
+/// Runs costly work on a blocking thread, a few at a time; `None` if it panicked.
+async fn off_the_threads<T: Send + 'static>(
+    server: &Server,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let _permit = server.accounts.password_hashes.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// Why a password was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordChangeError {
+    /// The account is gone.
+    #[error("no such account")]
+    NoSuchUser,
+    /// The new password is not allowed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// It could not be stored.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Storage is broken.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<PasswordChangeError> for MatrixError {
+    fn from(error: PasswordChangeError) -> Self {
+        match error {
+            PasswordChangeError::NoSuchUser => Self::not_found("There is no such account"),
+            PasswordChangeError::Password(error) => error.into(),
+            PasswordChangeError::Commit(error) => error.into(),
+            PasswordChangeError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// Which of the user's sessions end when the password changes.
+#[derive(Debug, Clone, Copy)]
+pub enum EndSessions<'a> {
+    /// None.
+    None,
+    /// All but that of this device.
+    AllBut(Option<&'a DeviceId>),
+}
+
+/// Sets a user's password.
+pub async fn change(
+    server: &Server,
+    user_id: &UserId,
+    password: String,
+    end: EndSessions<'_>,
+    passed: &Passed,
+) -> Result<(), PasswordChangeError> {
+    let hash = hash(server, password).await?;
+    let _turn = server.accounts.turn(user_id).await;
+    let mut user = server.store.user(user_id).await?.ok_or(PasswordChangeError::NoSuchUser)?;
+    user.password_hash = Some(hash);
+    let mut batch = Batch::new();
+    passed.close(&mut batch);
+    batch.push(AccountChange::PutUser(user));
+    if let EndSessions::AllBut(kept) = end {
+        let mut is_any_removed = false;
+        for device in server.store.devices(&[user_id.to_owned()]).await? {
+            if Some(&*device.device_id) != kept {
+                let user_id = user_id.to_owned();
+                batch.push(AccountChange::RemoveDevice { user_id, device_id: device.device_id });
+                is_any_removed = true;
+            }
+        }
+        if is_any_removed {
+            batch.push(AccountChange::DeviceListChanged(user_id.to_owned()));
+        }
+    }
+    server.commit(batch).await?;
+    Ok(())
+}

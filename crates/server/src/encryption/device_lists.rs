@@ -1,0 +1,200 @@
+//! Whose keys a client must fetch anew, and whose it need not follow any more (Client-Server API,
+//! "Tracking the device list for a user"): for `/sync` and `/keys/changes` alike.
+
+use std::collections::BTreeSet;
+
+use lyceum_model::{Membership, Position, Seq, StateKey};
+use lyceum_room::Room;
+use lyceum_storage::{
+    Direction, RoomMembership, StateOf, StateSide, StateWanted, StorageError, TimelinePage,
+};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde::Deserialize;
+
+use crate::{Server, feed::UserTouch};
+
+/// What changed for a client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceListChanges {
+    /// Users whose keys may have changed, or who share a room with the client since; ordered.
+    pub changed: Vec<OwnedUserId>,
+    /// Users who share no room with the client any more; ordered.
+    pub left: Vec<OwnedUserId>,
+}
+
+/// What happened in a stretch of time, before it is known who shares rooms now.
+#[derive(Debug, Default)]
+struct Happened {
+    /// Users whose keys changed, wherever they are.
+    keys: BTreeSet<OwnedUserId>,
+    /// The client's own standing changed in these rooms.
+    own_rooms: BTreeSet<OwnedRoomId>,
+    /// Others' standing changed in rooms of the client.
+    neighbours: BTreeSet<(OwnedRoomId, OwnedUserId)>,
+}
+
+/// What changed for a user's clients in `(from, to]`.
+pub async fn device_list_changes(
+    server: &Server,
+    user_id: &UserId,
+    from: Position,
+    to: Position,
+) -> Result<DeviceListChanges, StorageError> {
+    if from >= to {
+        return Ok(DeviceListChanges::default());
+    }
+    let cell = server.feed.user(&*server.store, user_id, server.clock.now()).await?;
+    let happened = match cell.touches(from, to) {
+        Some(touches) => from_touches(touches),
+        None => from_storage(server, user_id, from, to).await?,
+    };
+    if happened.keys.is_empty() && happened.own_rooms.is_empty() && happened.neighbours.is_empty()
+    {
+        return Ok(DeviceListChanges::default());
+    }
+    let memberships = cell.memberships();
+    let mut shared = Vec::new();
+    for membership in memberships.values() {
+        if membership.membership == Membership::Join
+            && let Some(room) = server.rooms.room(&membership.room_id).await?
+        {
+            shared.push(room);
+        }
+    }
+    let mut met: BTreeSet<OwnedUserId> = happened.keys;
+    let mut parted: BTreeSet<OwnedUserId> = BTreeSet::new();
+    for (room_id, neighbour) in happened.neighbours {
+        let room = shared.iter().find(|room| room.room_id == room_id);
+        match room.and_then(|room| room.state.membership(&neighbour)) {
+            Some(Membership::Join) => {
+                met.insert(neighbour);
+            }
+            Some(Membership::Leave | Membership::Ban) | None => {
+                parted.insert(neighbour);
+            }
+            Some(Membership::Invite | Membership::Knock) => {}
+        }
+    }
+    for room_id in happened.own_rooms {
+        let is_joined = is_joined(memberships.get(&room_id));
+        let was_joined = was_joined(server, user_id, &room_id, from).await?;
+        if is_joined == was_joined {
+            continue;
+        }
+        let Some(room) = server.rooms.room(&room_id).await? else { continue };
+        let members = room.state.joined_members().map(|(member, _)| member.to_owned());
+        if is_joined {
+            met.extend(members);
+        } else {
+            parted.extend(members);
+        }
+    }
+    let shares = |other: &UserId| shared.iter().any(|room| is_member(room, other));
+    Ok(DeviceListChanges {
+        changed: met.into_iter().filter(|other| other == user_id || shares(other)).collect(),
+        left: parted.into_iter().filter(|other| other != user_id && !shares(other)).collect(),
+    })
+}
+
+fn from_touches(touches: BTreeSet<UserTouch>) -> Happened {
+    let mut happened = Happened::default();
+    for touch in touches {
+        match touch {
+            UserTouch::DeviceList(user_id) => {
+                happened.keys.insert(user_id);
+            }
+            UserTouch::Membership(room_id) => {
+                happened.own_rooms.insert(room_id);
+            }
+            UserTouch::Neighbour(room_id, user_id) => {
+                happened.neighbours.insert((room_id, user_id));
+            }
+            UserTouch::Timeline(_)
+            | UserTouch::Receipts(_)
+            | UserTouch::Typing(_)
+            | UserTouch::AccountData
+            | UserTouch::ToDevice(_)
+            | UserTouch::OneTimeKeys(_)
+            | UserTouch::Presence(_) => {}
+        }
+    }
+    happened
+}
+
+/// The same for a stretch that is too long ago for the feed: the states of the rooms are compared.
+async fn from_storage(
+    server: &Server,
+    user_id: &UserId,
+    from: Position,
+    to: Position,
+) -> Result<Happened, StorageError> {
+    let store = &server.store;
+    let changes = store.changes_for(user_id, from, to).await?;
+    let mut happened = Happened {
+        keys: store.device_list_changes(from, to).await?.into_iter().collect(),
+        own_rooms: changes.memberships.into_iter().map(|own| own.room_id).collect(),
+        neighbours: BTreeSet::new(),
+    };
+    for room_id in changes.timelines {
+        let Some(last) = last_event(server, &room_id, to).await? else { continue };
+        let first = last_event(server, &room_id, from).await?;
+        let after = |event_id| StateOf { event_id, side: StateSide::After };
+        let entries = store.state_difference(first.map(after), after(last)).await?;
+        for event in entries.unwrap_or_default() {
+            if &*event.kind == "m.room.member"
+                && let Some(key) = &event.state_key
+                && let Ok(neighbour) = UserId::parse(&**key)
+                && neighbour != user_id
+            {
+                happened.neighbours.insert((room_id.clone(), neighbour));
+            }
+        }
+    }
+    Ok(happened)
+}
+
+/// The newest timeline event of a room in commits up to `at`.
+async fn last_event(
+    server: &Server,
+    room_id: &RoomId,
+    at: Position,
+) -> Result<Option<OwnedEventId>, StorageError> {
+    let page = TimelinePage {
+        room_id: room_id.to_owned(),
+        from: Seq(i64::MAX),
+        until: None,
+        up_to: at,
+        direction: Direction::Backward,
+        limit: 1,
+    };
+    let stored = server.store.timeline(page).await?;
+    Ok(stored.into_iter().next().map(|stored| stored.event.id.clone()))
+}
+
+/// Whether the user was a member of a room at a commit.
+async fn was_joined(
+    server: &Server,
+    user_id: &UserId,
+    room_id: &RoomId,
+    at: Position,
+) -> Result<bool, StorageError> {
+    #[derive(Deserialize)]
+    struct Member {
+        membership: Membership,
+    }
+    let Some(event_id) = last_event(server, room_id, at).await? else { return Ok(false) };
+    let of = StateOf { event_id, side: StateSide::After };
+    let wanted = StateWanted::Keys(vec![StateKey::new("m.room.member", user_id.as_str())]);
+    let Some(entries) = server.store.state_at(of, wanted).await? else { return Ok(false) };
+    let member = entries.first();
+    let member = member.and_then(|event| serde_json::from_str(event.content.get()).ok());
+    Ok(member.is_some_and(|member: Member| member.membership == Membership::Join))
+}
+
+fn is_joined(membership: Option<&RoomMembership>) -> bool {
+    membership.is_some_and(|membership| membership.membership == Membership::Join)
+}
+
+fn is_member(room: &Room, user_id: &UserId) -> bool {
+    room.state.membership(user_id) == Some(Membership::Join)
+}

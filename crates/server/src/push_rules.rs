@@ -1,0 +1,77 @@
+//! Push rules of users: the default ones with what the user changed (Client-Server API, "Push
+//! Rules"). They are kept as account data `m.push_rules`.
+
+use lyceum_account::push::{LegacyMentions, PushRuleError, PushRules};
+use lyceum_model::{AccountChange, MatrixError};
+use lyceum_storage::{CommitError, StorageError};
+use ruma_common::UserId;
+
+use crate::Server;
+
+/// The account data that holds them.
+pub const KIND: &str = "m.push_rules";
+/// The largest rule set, in bytes of JSON.
+const RULES_BYTES_MAX: usize = 512 * 1024;
+
+/// Why push rules were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PushRulesError {
+    /// The rules of push rules say no.
+    #[error(transparent)]
+    Rule(#[from] PushRuleError),
+    /// There are too many.
+    #[error("too many push rules")]
+    TooMany,
+    /// It could not be stored.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Storage is broken.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<PushRulesError> for MatrixError {
+    fn from(error: PushRulesError) -> Self {
+        match error {
+            PushRulesError::Rule(error) => error.into(),
+            PushRulesError::TooMany => Self::too_large("There are too many push rules"),
+            PushRulesError::Commit(error) => error.into(),
+            PushRulesError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// The rules from what is stored of them.
+pub fn rules_of(user_id: &UserId, stored: Option<&str>) -> PushRules {
+    PushRules::load(user_id, stored, LegacyMentions::Absent)
+}
+
+/// A user's push rules.
+pub async fn load(server: &Server, user_id: &UserId) -> Result<PushRules, StorageError> {
+    let entry = server.store.account_data_entry(user_id, None, KIND).await?;
+    let stored = entry.and_then(|entry| entry.content);
+    Ok(rules_of(user_id, stored.as_deref()))
+}
+
+/// Changes a user's push rules.
+pub async fn change(
+    server: &Server,
+    user_id: &UserId,
+    change: impl FnOnce(&mut PushRules) -> Result<(), PushRuleError> + Send,
+) -> Result<(), PushRulesError> {
+    let _turn = server.accounts.turn(user_id).await;
+    let mut rules = load(server, user_id).await?;
+    change(&mut rules)?;
+    let content = rules.content().to_string();
+    if content.len() > RULES_BYTES_MAX {
+        return Err(PushRulesError::TooMany);
+    }
+    let change = AccountChange::AccountData {
+        user_id: user_id.to_owned(),
+        room_id: None,
+        kind: KIND.to_owned(),
+        content: Some(content),
+    };
+    server.commit(change).await?;
+    Ok(())
+}

@@ -1,0 +1,605 @@
+//! Rooms in memory, and the order of decisions about each.
+//!
+//! A room has a *turn*: who holds it decides on the newest room, also on what is handed in but not
+//! yet stored. Handed-in batches are stored in that order; if one fails, those behind it rest on a
+//! revision that never came and are decided again. Readers see the *committed* room only.
+
+mod create;
+mod directory;
+mod ephemeral;
+mod membership;
+mod read;
+mod send;
+
+pub use create::NewRoom;
+pub use read::{Departure, Reader, Shown};
+pub use directory::{DirectoryPage, DirectoryQuery, PublicRoom};
+pub use ephemeral::ReadMark;
+pub use send::{Sent, TransactionName};
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use lyceum_account::push::PushEvent;
+use lyceum_model::{
+    Batch, Change, Committed, Event, Expect, MatrixError, Placement, Position, RoomChange, Seq,
+    StoredEvent, Touch, TransactionId, TransactionOutcome,
+};
+use lyceum_room::{Decision, Denied, Room};
+use lyceum_storage::{
+    CommitError, Direction, Published, RoomRecord, StorageError, Store, TimelinePage,
+};
+use lyceum_sync::client_event::ClientEvent;
+use parking_lot::{Mutex, RwLock};
+use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, RoomId};
+
+/// How many of the newest events of a room are kept in memory.
+const RECENT_EVENTS_MAX: usize = 64;
+/// How often a decision is made again on a room that changed meanwhile.
+const DECISION_ATTEMPTS_MAX: usize = 16;
+/// How often the newest events are read again when others come meanwhile.
+const LOAD_ATTEMPTS_MAX: usize = 16;
+
+/// All rooms in memory.
+#[derive(Debug)]
+pub struct Rooms {
+    store: Arc<dyn Store>,
+    bytes_max: usize,
+    uses: AtomicU64,
+    cells: Mutex<HashMap<OwnedRoomId, Arc<RoomCell>>>,
+}
+
+/// A room in memory.
+#[derive(Debug)]
+pub struct RoomCell {
+    /// Which.
+    pub room_id: OwnedRoomId,
+    turn: tokio::sync::Mutex<Option<Room>>,
+    last_used: AtomicU64,
+    view: RwLock<RoomView>,
+}
+
+#[derive(Debug, Default)]
+struct RoomView {
+    /// Counts the commits that touched the room, so that a reader knows whether one came between.
+    touched: u64,
+    committed: Option<Room>,
+    /// Decided and handed in, not yet stored.
+    pending: VecDeque<Room>,
+    recent: Option<Recent>,
+}
+
+/// The newest events of a room.
+#[derive(Debug, Clone, Default)]
+pub struct Recent {
+    /// Oldest first.
+    pub entries: VecDeque<Arc<TimelineEntry>>,
+    /// Whether the first entry is the first of the room.
+    pub is_whole: bool,
+}
+
+/// An event as clients get it.
+#[derive(Debug)]
+pub struct TimelineEntry {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Its client form.
+    pub client: Arc<ClientEvent>,
+    /// Its place.
+    pub seq: Seq,
+    /// The commit that brought it.
+    pub position: Position,
+    /// The client form of the redaction that took its content.
+    pub redacted_because: Option<Arc<ClientEvent>>,
+    /// The device of this node's client that sent it, with the client's name for it.
+    pub sent_as: Option<(OwnedDeviceId, Box<str>)>,
+    push_event: OnceLock<PushEvent>,
+}
+
+impl TimelineEntry {
+    /// An entry of an event that was just stored.
+    fn new(event: Arc<Event>, seq: Seq, position: Position) -> Self {
+        Self {
+            client: Arc::new(ClientEvent::new(&event)),
+            event,
+            seq,
+            position,
+            redacted_because: None,
+            sent_as: None,
+            push_event: OnceLock::new(),
+        }
+    }
+
+    /// The event in the form that push rules look at, made once.
+    pub fn push_event(&self) -> &PushEvent {
+        self.push_event.get_or_init(|| PushEvent::new(&self.event))
+    }
+
+    /// The event as storage would tell it.
+    pub fn stored(&self) -> StoredEvent {
+        StoredEvent {
+            event: self.event.clone(),
+            seq: Some(self.seq),
+            position: self.position,
+            placement: Placement::Timeline,
+            redacted_because: None,
+        }
+    }
+
+    /// An entry of an event from storage; `None` for events outside the timeline.
+    pub fn from_stored(stored: &StoredEvent) -> Option<Self> {
+        let because = stored.redacted_because.as_deref();
+        Some(Self {
+            redacted_because: because.map(|because| Arc::new(ClientEvent::new(because))),
+            ..Self::new(stored.event.clone(), stored.seq?, stored.position)
+        })
+    }
+}
+
+/// Why a decision about a room came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RoomError {
+    /// This server does not know the room.
+    #[error("unknown room")]
+    UnknownRoom,
+    /// The rules say no.
+    #[error("{0:?}")]
+    Denied(Denied),
+    /// The request is refused for another reason.
+    #[error(transparent)]
+    Refused(#[from] MatrixError),
+    /// The transaction happened before.
+    #[error("the transaction happened already")]
+    Repeated(Box<TransactionId>),
+    /// It could not be stored.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Storage is broken.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<Denied> for RoomError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<RoomError> for MatrixError {
+    fn from(error: RoomError) -> Self {
+        match error {
+            RoomError::UnknownRoom => Self::not_found("This server does not know that room"),
+            RoomError::Denied(denied) => denied_answer(denied),
+            RoomError::Refused(error) => error,
+            RoomError::Repeated(_) => Self::internal("The transaction's outcome was lost"),
+            RoomError::Commit(error) => error.into(),
+            RoomError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// What the rules' refusal means to a client.
+pub fn denied_answer(denied: Denied) -> MatrixError {
+    match denied {
+        Denied::Forbidden(why) => MatrixError::forbidden(why),
+        Denied::BadJson(why) => MatrixError::bad_json(why),
+        Denied::InvalidParam(why) => MatrixError::invalid_param(why),
+        Denied::InvalidRoomState(why) => MatrixError::new(400, "M_INVALID_ROOM_STATE", why),
+        Denied::TooLarge(bytes) => {
+            MatrixError::too_large(format!("The event has {bytes} bytes; 65535 are allowed"))
+        }
+        Denied::UnsupportedVersion(version) => MatrixError::unsupported_room_version(format!(
+            "This server does not know room version {version}"
+        )),
+        Denied::UnableToGrantJoin => MatrixError::new(
+            400,
+            "M_UNABLE_TO_GRANT_JOIN",
+            "Nobody of this server in the room may let you in",
+        ),
+    }
+}
+
+impl Rooms {
+    /// No rooms yet; at most about this many bytes of them.
+    pub fn new(store: Arc<dyn Store>, bytes_max: usize) -> Self {
+        Self { store, bytes_max, uses: AtomicU64::new(0), cells: Mutex::default() }
+    }
+
+    /// The cell of a room, whether or not the room exists.
+    fn cell(&self, room_id: &RoomId) -> Arc<RoomCell> {
+        let mut cells = self.cells.lock();
+        let cell = match cells.get(room_id) {
+            Some(cell) => cell.clone(),
+            None => {
+                let cell = Arc::new(RoomCell {
+                    room_id: room_id.to_owned(),
+                    turn: tokio::sync::Mutex::new(None),
+                    last_used: AtomicU64::new(0),
+                    view: RwLock::default(),
+                });
+                cells.insert(room_id.to_owned(), cell.clone());
+                cell
+            }
+        };
+        cell.last_used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        cell
+    }
+
+    /// A room as stored.
+    pub async fn room(&self, room_id: &RoomId) -> Result<Option<Room>, StorageError> {
+        let cell = self.cell(room_id);
+        self.committed(&cell).await
+    }
+
+    async fn committed(&self, cell: &RoomCell) -> Result<Option<Room>, StorageError> {
+        for _ in 0..LOAD_ATTEMPTS_MAX {
+            let touched = {
+                let view = cell.view.read();
+                if let Some(room) = &view.committed {
+                    return Ok(Some(room.clone()));
+                }
+                view.touched
+            };
+            let Some(record) = self.store.room(&cell.room_id).await? else {
+                self.forget_unknown(cell);
+                return Ok(None);
+            };
+            let room = room_of(record)?;
+            let mut view = cell.view.write();
+            if view.touched == touched {
+                view.committed = Some(room.clone());
+                return Ok(Some(room));
+            }
+        }
+        // It changes faster than it can be read; what was read last is as good as any.
+        let record = self.store.room(&cell.room_id).await?;
+        record.map(room_of).transpose()
+    }
+
+    /// The newest events of a room, oldest first.
+    pub async fn recent(&self, room_id: &RoomId) -> Result<Recent, StorageError> {
+        let cell = self.cell(room_id);
+        for _ in 0..LOAD_ATTEMPTS_MAX {
+            let touched = {
+                let view = cell.view.read();
+                if let Some(recent) = &view.recent {
+                    return Ok(recent.clone());
+                }
+                view.touched
+            };
+            let recent = self.load_recent(room_id).await?;
+            let mut view = cell.view.write();
+            if view.touched == touched {
+                view.recent = Some(recent.clone());
+                return Ok(recent);
+            }
+        }
+        self.load_recent(room_id).await
+    }
+
+    /// A room as stored, with its newest events: both of the same moment.
+    pub async fn snapshot(&self, room_id: &RoomId) -> Result<Option<(Room, Recent)>, StorageError> {
+        let cell = self.cell(room_id);
+        for _ in 0..LOAD_ATTEMPTS_MAX {
+            {
+                let view = cell.view.read();
+                if let (Some(room), Some(recent)) = (&view.committed, &view.recent) {
+                    return Ok(Some((room.clone(), recent.clone())));
+                }
+            }
+            if self.committed(&cell).await?.is_none() {
+                return Ok(None);
+            }
+            self.recent(room_id).await?;
+        }
+        let Some(room) = self.room(room_id).await? else { return Ok(None) };
+        Ok(Some((room, self.recent(room_id).await?)))
+    }
+
+    async fn load_recent(&self, room_id: &RoomId) -> Result<Recent, StorageError> {
+        let page = TimelinePage {
+            room_id: room_id.to_owned(),
+            from: Seq(i64::MAX),
+            until: None,
+            up_to: Position(u64::MAX >> 1),
+            direction: Direction::Backward,
+            limit: RECENT_EVENTS_MAX / 2,
+        };
+        let stored = self.store.timeline(page).await?;
+        let is_whole = stored.len() < RECENT_EVENTS_MAX / 2;
+        let entries =
+            stored.iter().rev().filter_map(TimelineEntry::from_stored).map(Arc::new).collect();
+        Ok(Recent { entries, is_whole })
+    }
+
+    /// Decides about a room in its turn, hands the batch in, and waits until it is stored. `decide`
+    /// is called again when the room changed meanwhile; `amend` adds to the batch (a transaction,
+    /// say) after each decision that changes something.
+    pub async fn decide<D, A>(
+        &self,
+        room_id: &RoomId,
+        mut decide: D,
+        mut amend: A,
+    ) -> Result<(Decision, Option<Committed>), RoomError>
+    where
+        D: FnMut(&Room) -> Result<Decision, RoomError> + Send,
+        A: FnMut(&Decision, &mut Batch) + Send,
+    {
+        let cell = self.cell(room_id);
+        let mut stale = None;
+        for _ in 0..DECISION_ATTEMPTS_MAX {
+            let mut turn = cell.turn.lock().await;
+            let room = match turn.take() {
+                Some(room) => room,
+                None => self.committed(&cell).await?.ok_or(RoomError::UnknownRoom)?,
+            };
+            let mut decision = match decide(&room) {
+                Ok(decision) => decision,
+                Err(error) => {
+                    *turn = Some(room);
+                    return Err(error);
+                }
+            };
+            let mut batch = std::mem::take(&mut decision.batch);
+            amend(&decision, &mut batch);
+            if batch.changes.is_empty() {
+                *turn = Some(room);
+                return Ok((decision, None));
+            }
+            if !decision.is_unchanged() {
+                cell.view.write().pending.push_back(decision.room.clone());
+            }
+            let ticket = self.store.submit(batch);
+            *turn = Some(decision.room.clone());
+            drop(turn);
+            match ticket.await {
+                Ok(committed) => return Ok((decision, Some(committed))),
+                Err(CommitError::Stale(Expect::TransactionAbsent(id))) => {
+                    cell.start_over().await;
+                    return Err(RoomError::Repeated(Box::new(id)));
+                }
+                Err(CommitError::Stale(expect)) => {
+                    cell.start_over().await;
+                    let is_about_room = matches!(&expect, Expect::RoomRevision(..));
+                    stale = Some(expect);
+                    if !is_about_room {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    cell.start_over().await;
+                    return Err(error.into());
+                }
+            }
+        }
+        let expect = stale.expect("the loop ends early only after something was stale");
+        Err(CommitError::Stale(expect).into())
+    }
+
+    /// Stores the first decision about a room that does not exist yet.
+    pub async fn found(&self, mut decision: Decision) -> Result<(Decision, Committed), RoomError> {
+        let cell = self.cell(&decision.room.room_id);
+        let mut turn = cell.turn.lock().await;
+        cell.view.write().pending.push_back(decision.room.clone());
+        let ticket = self.store.submit(std::mem::take(&mut decision.batch));
+        *turn = Some(decision.room.clone());
+        drop(turn);
+        match ticket.await {
+            Ok(committed) => Ok((decision, committed)),
+            Err(error) => {
+                cell.start_over().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes in a commit. Called in the order of positions.
+    pub fn publish(&self, published: &Published) {
+        let mut own = own_events(published);
+        for touch in published.touches.iter() {
+            match touch {
+                Touch::Room(room_id) => {
+                    let Some(cell) = self.existing(room_id) else { continue };
+                    let own = own.as_mut().map(|own| own.remove(room_id).unwrap_or_default());
+                    cell.publish(own, published.position);
+                }
+                Touch::Redacted(room_id, event_id) => {
+                    let Some(cell) = self.existing(room_id) else { continue };
+                    cell.publish_redaction(event_id, published);
+                }
+                Touch::Purged(room_id) => {
+                    self.cells.lock().remove(room_id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn existing(&self, room_id: &RoomId) -> Option<Arc<RoomCell>> {
+        self.cells.lock().get(room_id).cloned()
+    }
+
+    fn forget_unknown(&self, cell: &RoomCell) {
+        let mut cells = self.cells.lock();
+        if cells.get(&cell.room_id).is_some_and(|same| Arc::strong_count(same) <= 2) {
+            cells.remove(&cell.room_id);
+        }
+    }
+
+    /// How many rooms are in memory, and about how many bytes they take.
+    pub fn size(&self) -> (usize, usize) {
+        let cells: Vec<_> = self.cells.lock().values().cloned().collect();
+        (cells.len(), cells.iter().map(|cell| cell.bytes()).sum())
+    }
+
+    /// Drops the rooms that were not used for longest when there are too many bytes of them.
+    pub fn sweep(&self) {
+        let mut cells: Vec<_> = self.cells.lock().values().cloned().collect();
+        let mut bytes: usize = cells.iter().map(|cell| cell.bytes()).sum();
+        if bytes <= self.bytes_max {
+            return;
+        }
+        cells.sort_by_key(|cell| cell.last_used.load(Ordering::Relaxed));
+        for cell in cells {
+            if bytes <= self.bytes_max {
+                return;
+            }
+            let cell_bytes = cell.bytes();
+            let mut all = self.cells.lock();
+            // Ours and the map's: nobody else is using it.
+            if Arc::strong_count(&cell) == 2 && cell.view.read().pending.is_empty() {
+                all.remove(&cell.room_id);
+                bytes = bytes.saturating_sub(cell_bytes);
+            }
+        }
+    }
+}
+
+impl RoomCell {
+    async fn start_over(&self) {
+        let mut turn = self.turn.lock().await;
+        *turn = None;
+        self.view.write().pending.clear();
+    }
+
+    fn publish(&self, own: Option<OwnEvents>, position: Position) {
+        let mut view = self.view.write();
+        view.touched += 1;
+        let Some(own) = own else {
+            view.committed = None;
+            view.recent = None;
+            return;
+        };
+        if let Some(revision) = own.revision {
+            while view.pending.front().is_some_and(|room| room.revision < revision) {
+                view.pending.pop_front();
+            }
+            view.committed = match view.pending.pop_front() {
+                Some(room) if room.revision == revision => Some(room),
+                _ => None,
+            };
+        }
+        if let Some(recent) = &mut view.recent {
+            for (event, seq, sent_as) in own.timeline {
+                recent.entries.push_back(Arc::new(TimelineEntry {
+                    sent_as,
+                    ..TimelineEntry::new(event, seq, position)
+                }));
+            }
+            while recent.entries.len() > RECENT_EVENTS_MAX {
+                recent.entries.pop_front();
+                recent.is_whole = false;
+            }
+        }
+    }
+
+    fn publish_redaction(&self, event_id: &EventId, published: &Published) {
+        let mut view = self.view.write();
+        view.touched += 1;
+        let Some(recent) = &mut view.recent else { return };
+        let Some(index) = recent.entries.iter().rposition(|entry| entry.event.id == *event_id)
+        else {
+            return;
+        };
+        let Some((redacted, because)) = own_redaction(published, event_id) else {
+            view.recent = None;
+            return;
+        };
+        let before = &recent.entries[index];
+        let entry = TimelineEntry {
+            redacted_because: because.map(|because| Arc::new(ClientEvent::new(&because))),
+            sent_as: before.sent_as.clone(),
+            ..TimelineEntry::new(redacted, before.seq, before.position)
+        };
+        recent.entries[index] = Arc::new(entry);
+    }
+
+    fn bytes(&self) -> usize {
+        /// About what a state event and its places in maps take.
+        const STATE_EVENT_BYTES: usize = 1_800;
+        let view = self.view.read();
+        let state = view.committed.as_ref().map_or(0, |room| room.state.len() * STATE_EVENT_BYTES);
+        let recent: usize = view.recent.as_ref().map_or(0, |recent| {
+            recent.entries.iter().map(|entry| 2 * entry.event.bytes()).sum()
+        });
+        512 + state + recent
+    }
+}
+
+#[derive(Debug, Default)]
+struct OwnEvents {
+    revision: Option<u64>,
+    timeline: Vec<(Arc<Event>, Seq, Option<(OwnedDeviceId, Box<str>)>)>,
+}
+
+/// The timeline events and new revisions of a batch of this node, by room.
+fn own_events(published: &Published) -> Option<BTreeMap<OwnedRoomId, OwnEvents>> {
+    let (batch, appended) = published.own.as_ref()?;
+    let seqs: HashMap<&OwnedEventId, Seq> = appended
+        .iter()
+        .filter_map(|appended| Some((&appended.event_id, appended.seq?)))
+        .collect();
+    let sent: HashMap<&OwnedEventId, &TransactionId> = batch
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Room(RoomChange::Transaction {
+                id,
+                outcome: TransactionOutcome::Event(event_id),
+                ..
+            }) => Some((event_id, id)),
+            _ => None,
+        })
+        .collect();
+    let mut rooms: BTreeMap<OwnedRoomId, OwnEvents> = BTreeMap::new();
+    for expect in &batch.expects {
+        if let Expect::RoomRevision(room_id, revision) = expect {
+            rooms.entry(room_id.clone()).or_default().revision = Some(revision + 1);
+        }
+    }
+    for change in &batch.changes {
+        if let Change::Room(RoomChange::Append { event, placement: Placement::Timeline, .. }) =
+            change
+            && let Some(seq) = seqs.get(&event.id)
+        {
+            let room = rooms.entry(event.room_id.clone()).or_default();
+            let sent_as = sent.get(&event.id).map(|id| {
+                (id.device_id.clone(), id.transaction_id.clone().into_boxed_str())
+            });
+            room.timeline.push((event.clone(), *seq, sent_as));
+        }
+    }
+    Some(rooms)
+}
+
+/// The redacted form of an event and its redaction, if this node's batch brought them.
+fn own_redaction(
+    published: &Published,
+    event_id: &EventId,
+) -> Option<(Arc<Event>, Option<Arc<Event>>)> {
+    let (batch, _) = published.own.as_ref()?;
+    let (redacted, because_id) = batch.changes.iter().find_map(|change| match change {
+        Change::Room(RoomChange::Redact { redacted, because }) if redacted.id == *event_id => {
+            Some((redacted.clone(), because.clone()))
+        }
+        _ => None,
+    })?;
+    let because = batch.changes.iter().find_map(|change| match change {
+        Change::Room(RoomChange::Append { event, .. }) if event.id == because_id => {
+            Some(event.clone())
+        }
+        _ => None,
+    });
+    Some((redacted, because))
+}
+
+fn room_of(record: RoomRecord) -> Result<Room, StorageError> {
+    let version = record.version.clone();
+    Room::new(record.room_id, &record.version, record.revision, record.heads, record.state)
+        .ok_or_else(|| StorageError::Broken(format!("a room has the unknown version {version}")))
+}

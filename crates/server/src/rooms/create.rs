@@ -1,0 +1,129 @@
+//! Making rooms: `POST /createRoom` and upgrades.
+
+use lyceum_model::{Batch, MatrixError};
+use lyceum_room::{CreateRoom, Decision, Draft, Preset, Profile, Upgrade};
+use lyceum_storage::CommitError;
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
+use serde_json::value::RawValue;
+
+use crate::{Server, chance, rooms::RoomError, sessions::Session};
+
+/// Two rooms made in one millisecond can have one id; then another moment is tried.
+const CREATION_ATTEMPTS_MAX: u64 = 5;
+
+/// A wish for a room.
+#[derive(Debug, Clone, Default)]
+pub struct NewRoom {
+    /// The version; the configured default if none.
+    pub version: Option<RoomVersionId>,
+    /// The preset.
+    pub preset: Option<Preset>,
+    /// Whether it is to be in the directory.
+    pub is_public: bool,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Its first alias.
+    pub alias: Option<OwnedRoomAliasId>,
+    /// Who is invited.
+    pub invites: Vec<OwnedUserId>,
+    /// Further state.
+    pub initial_state: Vec<Draft>,
+    /// Keys for the create event.
+    pub creation_content: Option<Box<RawValue>>,
+    /// Keys for the power levels.
+    pub power_level_content_override: Option<Box<RawValue>>,
+    /// Whether the invites are to a direct chat.
+    pub is_direct: bool,
+}
+
+impl Server {
+    /// Makes a room and joins its creator to it.
+    pub async fn create_room(
+        &self,
+        session: &Session,
+        wish: NewRoom,
+    ) -> Result<OwnedRoomId, RoomError> {
+        let creator = &session.user_id;
+        for invited in &wish.invites {
+            self.may_be_invited(creator, invited).await?;
+        }
+        if let Some(alias) = &wish.alias {
+            self.may_claim_alias(alias)?;
+        }
+        let version = wish.version.clone();
+        let version = version.unwrap_or_else(|| self.config.rooms.default_version.clone());
+        let mut request = CreateRoom::new(creator.clone(), version);
+        request.preset = wish.preset;
+        request.is_public = wish.is_public;
+        request.name = wish.name;
+        request.topic = wish.topic;
+        request.room_alias = wish.alias;
+        request.initial_state = wish.initial_state;
+        request.creation_content = wish.creation_content;
+        request.power_level_content_override = wish.power_level_content_override;
+        request.is_direct = wish.is_direct;
+        request.creator_profile = self.profile(creator).await?;
+        for invited in wish.invites {
+            let profile = self.profile(&invited).await?;
+            request.invites.push((invited, profile));
+        }
+        let now = self.clock.now();
+        for attempt in 0..CREATION_ATTEMPTS_MAX {
+            let moment = now.plus_ms(attempt);
+            let entropy = chance::bytes();
+            let decision = lyceum_room::create(request.clone(), &self.signer, moment, entropy)?;
+            match self.rooms.found(decision).await {
+                Ok((decision, _)) => return Ok(decision.room.room_id),
+                Err(RoomError::Commit(CommitError::Stale(expect))) => {
+                    if let lyceum_model::Expect::AliasAbsent(alias) = expect {
+                        let why = format!("The alias {alias} is already taken");
+                        return Err(MatrixError::room_in_use(why).into());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(MatrixError::internal("The room could not be made; please try again").into())
+    }
+
+    /// Replaces a room by one of another version.
+    pub async fn upgrade_room(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        version: RoomVersionId,
+        additional_creators: Vec<OwnedUserId>,
+    ) -> Result<OwnedRoomId, RoomError> {
+        let sender = &session.user_id;
+        let profile = self.profile(sender).await?;
+        let aliases = self.store.aliases(room_id).await?;
+        let is_published = self.store.room(room_id).await?.is_some_and(|room| room.is_published);
+        let mut replacement = None;
+        let decide = |room: &lyceum_room::Room| {
+            let upgrade = Upgrade {
+                version: version.clone(),
+                additional_creators: additional_creators.clone(),
+                profile: profile.clone(),
+                aliases: aliases.clone(),
+                is_published,
+            };
+            let entropy = chance::bytes();
+            let upgraded =
+                lyceum_room::upgrade(room, sender, upgrade, &self.signer, self.clock.now(), entropy)?;
+            replacement = Some(upgraded.replacement.room.room_id.clone());
+            Ok(Decision { batch: upgraded.batch, ..upgraded.old })
+        };
+        self.rooms.decide(room_id, decide, |_: &Decision, _: &mut Batch| {}).await?;
+        Ok(replacement.expect("a decision was made"))
+    }
+
+    /// What a user shows of itself in rooms.
+    pub async fn profile(&self, user_id: &UserId) -> Result<Profile, RoomError> {
+        let mut profiles = self.store.profiles(&[user_id.to_owned()]).await?;
+        let fields = profiles.remove(user_id).unwrap_or_default();
+        let text = |key: &str| serde_json::from_str::<String>(fields.get(key)?).ok();
+        Ok(Profile { displayname: text("displayname"), avatar_url: text("avatar_url") })
+    }
+}

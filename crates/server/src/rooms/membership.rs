@@ -1,0 +1,271 @@
+//! Coming and going: join, invite, leave, kick, ban, knock, forget.
+
+use std::time::Duration;
+
+use lyceum_model::{Batch, MatrixError, Membership, RoomChange};
+use lyceum_room::{Decision, Invite, Join, Knock, Room, Target};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomOrAliasId, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{Server, rooms::RoomError};
+
+/// How many rooms a change of profile is spread to at a time, before others get a turn.
+const SPREAD_PAUSE: Duration = Duration::from_millis(1);
+
+impl Server {
+    /// The room of an id or alias.
+    pub async fn room_of(&self, room: &RoomOrAliasId) -> Result<OwnedRoomId, RoomError> {
+        if let Ok(alias) = <&RoomAliasId>::try_from(room) {
+            let Some(found) = self.store.alias(alias).await? else {
+                let why = format!("The alias {alias} names no room");
+                return Err(MatrixError::not_found(why).into());
+            };
+            return Ok(found.room_id);
+        }
+        RoomId::parse(room.as_str())
+            .map_err(|_| MatrixError::invalid_param("This is not a room id").into())
+    }
+
+    /// Joins a user to a room.
+    pub async fn join_room(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        reason: Option<String>,
+        extra: Option<Box<RawValue>>,
+    ) -> Result<(), RoomError> {
+        let Some(room) = self.rooms.room(room_id).await? else {
+            return Err(MatrixError::not_found(
+                "This server is not in that room, and no other server was named that it can reach",
+            )
+            .into());
+        };
+        let profile = self.profile(user_id).await?;
+        let member_of = self.allowed_rooms_of(user_id, &room).await?;
+        self.change(room_id, |room| {
+            let join = Join {
+                profile: profile.clone(),
+                reason: reason.clone(),
+                member_of: member_of.clone(),
+                extra: extra.clone(),
+            };
+            Ok(lyceum_room::join(room, user_id, join, &self.signer, self.clock.now())?)
+        })
+        .await
+    }
+
+    /// Those of the rooms that a restricted room trusts in which the user is a member.
+    async fn allowed_rooms_of(
+        &self,
+        user_id: &UserId,
+        room: &Room,
+    ) -> Result<Vec<OwnedRoomId>, RoomError> {
+        let mut member_of = Vec::new();
+        for room_id in room.allowed_rooms() {
+            if let Some(allowed) = self.rooms.room(&room_id).await?
+                && allowed.state.membership(user_id) == Some(Membership::Join)
+            {
+                member_of.push(room_id);
+            }
+        }
+        Ok(member_of)
+    }
+
+    /// Invites a user.
+    pub async fn invite(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        user_id: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        self.may_be_invited(sender, user_id).await?;
+        let profile = self.profile(user_id).await?;
+        self.change(room_id, |room| {
+            let invite = Invite {
+                user_id: user_id.to_owned(),
+                profile: profile.clone(),
+                reason: reason.clone(),
+                is_direct: false,
+            };
+            Ok(lyceum_room::invite(room, sender, invite, &self.signer, self.clock.now())?)
+        })
+        .await
+    }
+
+    /// Whether an invite may reach a user: it must be a user of this server who does not refuse
+    /// invites (Client-Server API, "Invite permission").
+    pub(super) async fn may_be_invited(
+        &self,
+        sender: &UserId,
+        user_id: &UserId,
+    ) -> Result<(), RoomError> {
+        #[derive(Deserialize)]
+        struct InvitePermission {
+            default_action: Option<String>,
+        }
+        if !self.is_local(user_id) {
+            let why = format!("The server of {user_id} cannot be reached from here");
+            return Err(MatrixError::new(400, "M_UNKNOWN", why).into());
+        }
+        let entry = self.store.account_data_entry(user_id, None, "m.invite_permission_config");
+        let blocks = entry.await?.and_then(|entry| entry.content).is_some_and(|content| {
+            serde_json::from_str::<InvitePermission>(&content)
+                .is_ok_and(|permission| permission.default_action.as_deref() == Some("block"))
+        });
+        if blocks && sender != user_id {
+            let why = "This user does not accept invites";
+            return Err(MatrixError::new(403, "M_INVITE_BLOCKED", why).into());
+        }
+        Ok(())
+    }
+
+    /// Leaves a room, refuses an invite, or takes back a knock.
+    pub async fn leave_room(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        self.change(room_id, |room| {
+            let now = self.clock.now();
+            Ok(lyceum_room::leave(room, user_id, reason.clone(), &self.signer, now)?)
+        })
+        .await
+    }
+
+    /// Asks to be let in.
+    pub async fn knock(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        let profile = self.profile(user_id).await?;
+        self.change(room_id, |room| {
+            let knock = Knock { profile: profile.clone(), reason: reason.clone() };
+            Ok(lyceum_room::knock(room, user_id, knock, &self.signer, self.clock.now())?)
+        })
+        .await
+    }
+
+    /// Removes a member.
+    pub async fn kick(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        target: Target,
+    ) -> Result<(), RoomError> {
+        self.change(room_id, |room| {
+            Ok(lyceum_room::kick(room, sender, target.clone(), &self.signer, self.clock.now())?)
+        })
+        .await
+    }
+
+    /// Keeps a user out.
+    pub async fn ban(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        target: Target,
+    ) -> Result<(), RoomError> {
+        self.change(room_id, |room| {
+            Ok(lyceum_room::ban(room, sender, target.clone(), &self.signer, self.clock.now())?)
+        })
+        .await
+    }
+
+    /// Lets a user come again.
+    pub async fn unban(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        target: Target,
+    ) -> Result<(), RoomError> {
+        self.change(room_id, |room| {
+            Ok(lyceum_room::unban(room, sender, target.clone(), &self.signer, self.clock.now())?)
+        })
+        .await
+    }
+
+    /// No longer shows a room to a user who left it.
+    pub async fn forget(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), RoomError> {
+        let room = self.rooms.room(room_id).await?.ok_or(RoomError::UnknownRoom)?;
+        match room.state.membership(user_id) {
+            Some(Membership::Leave | Membership::Ban) | None => {}
+            Some(Membership::Join | Membership::Invite | Membership::Knock) => {
+                let why = format!("User {user_id} is in room {room_id}");
+                return Err(MatrixError::unknown(why).into());
+            }
+        }
+        let forget =
+            RoomChange::Forget { room_id: room_id.to_owned(), user_id: user_id.to_owned() };
+        self.commit(forget).await?;
+        Ok(())
+    }
+
+    /// Leaves all rooms, for an account that is closed. What cannot be left is logged.
+    pub async fn leave_all_rooms(&self, user_id: &UserId) {
+        let memberships = match self.store.memberships(user_id).await {
+            Ok(memberships) => memberships,
+            Err(error) => {
+                tracing::error!(%error, "a closed account's rooms could not be read");
+                return;
+            }
+        };
+        for membership in memberships {
+            let is_there = matches!(
+                membership.membership,
+                Membership::Join | Membership::Invite | Membership::Knock
+            );
+            if is_there
+                && let Err(error) = self.leave_room(user_id, &membership.room_id, None).await
+            {
+                tracing::warn!(%error, room = %membership.room_id, "a closed account stays in a room");
+            }
+        }
+    }
+
+    /// Puts a user's changed profile into the member events of the rooms it is in. Goes on in the
+    /// background; a crash leaves the rest to the next change.
+    pub fn spread_profile(self: &std::sync::Arc<Self>, user_id: &UserId) {
+        let server = self.clone();
+        let user_id = user_id.to_owned();
+        self.supervisor.spawn("spread a profile", async move {
+            if let Err(error) = server.spread_profile_now(&user_id).await {
+                tracing::warn!(%error, "a changed profile did not reach all rooms");
+            }
+        });
+    }
+
+    async fn spread_profile_now(&self, user_id: &OwnedUserId) -> Result<(), RoomError> {
+        let memberships = self.store.memberships(user_id).await?;
+        for membership in memberships {
+            if membership.membership != Membership::Join || self.supervisor.is_stopping() {
+                continue;
+            }
+            let profile = self.profile(user_id).await?;
+            let changed = self.change(&membership.room_id, |room| {
+                let (profile, now) = (profile.clone(), self.clock.now());
+                Ok(lyceum_room::update_profile(room, user_id, profile, &self.signer, now)?)
+            });
+            match changed.await {
+                // A room that forbids it keeps the old one.
+                Ok(()) | Err(RoomError::Denied(_)) => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(SPREAD_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        room_id: &RoomId,
+        decide: impl FnMut(&Room) -> Result<Decision, RoomError> + Send,
+    ) -> Result<(), RoomError> {
+        self.rooms.decide(room_id, decide, |_: &Decision, _: &mut Batch| {}).await?;
+        Ok(())
+    }
+}

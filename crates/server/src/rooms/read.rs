@@ -1,0 +1,419 @@
+//! Reading rooms: who sees which events and which state (Client-Server API, "History
+//! visibility"), and events with what is bundled into them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use lyceum_model::{Event, MatrixError, Membership, Position, Seq, StateKey, StoredEvent};
+use lyceum_room::{HistoryVisibility, Room, Viewpoint, membership_of, visible_to};
+use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError, TimelinePage};
+use lyceum_sync::client_event::{BundledRelations, ClientEvent, ShownEvent, ThreadSummary};
+use ruma_common::{DeviceId, EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
+
+use crate::{
+    Server,
+    rooms::{Recent, RoomError, TimelineEntry},
+};
+
+/// How many relations of one event are looked at for what is bundled into it.
+const BUNDLED_RELATIONS_MAX: usize = 1_000;
+/// How many events are read at a time while looking for visible ones.
+const CHUNK: usize = 64;
+/// How many events are looked at in all for one answer.
+const EVENTS_LOOKED_AT_MAX: usize = 2_000;
+
+/// A user who reads a room, and what they may read in it.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// Who.
+    pub user_id: OwnedUserId,
+    /// The room as it is now.
+    pub room: Room,
+    /// The user's member event and membership now.
+    pub membership: Option<Membership>,
+    /// Where the user's time in the room ended, if it did: the member event by which they left.
+    pub left: Option<Departure>,
+    /// Users whose messages the reader does not want to see.
+    pub ignored: Arc<BTreeSet<OwnedUserId>>,
+}
+
+/// How somebody's time in a room ended.
+#[derive(Debug, Clone)]
+pub struct Departure {
+    /// The event.
+    pub event_id: OwnedEventId,
+    /// Its place in the timeline.
+    pub seq: Seq,
+    /// Whether the user had been a member before it.
+    pub was_member: bool,
+}
+
+/// Events of a stretch of timeline, as a reader sees them.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// In the order of reading.
+    pub events: Vec<(StoredEvent, Option<Membership>)>,
+    /// Where reading would go on; `None`: there is nothing more.
+    pub next: Option<Seq>,
+}
+
+impl Server {
+    /// Somebody who may read a room: members, those who were members, and anybody where the world
+    /// may read. Others are refused.
+    pub async fn reader(&self, user_id: &UserId, room_id: &RoomId) -> Result<Reader, RoomError> {
+        let refused = || RoomError::from(MatrixError::forbidden("You are not in that room"));
+        let room = self.rooms.room(room_id).await?.ok_or_else(refused)?;
+        let membership = room.state.membership(user_id);
+        let left = match membership {
+            Some(Membership::Leave | Membership::Ban) => self.departure(&room, user_id).await?,
+            _ => None,
+        };
+        let may_read = membership == Some(Membership::Join)
+            || room.history_visibility() == HistoryVisibility::WorldReadable
+            || left.as_ref().is_some_and(|left| left.was_member);
+        if !may_read {
+            return Err(refused());
+        }
+        let ignored = self.ignored_users(user_id).await?;
+        Ok(Reader { user_id: user_id.to_owned(), room, membership, left, ignored })
+    }
+
+    pub(crate) async fn departure(
+        &self,
+        room: &Room,
+        user_id: &UserId,
+    ) -> Result<Option<Departure>, StorageError> {
+        let Some(member) = room.state.member(user_id) else { return Ok(None) };
+        let event_id = member.event.id.clone();
+        let stored = self.store.events(std::slice::from_ref(&event_id)).await?;
+        let Some(seq) = stored.first().and_then(|stored| stored.seq) else { return Ok(None) };
+        let of = StateOf { event_id: event_id.clone(), side: StateSide::Before };
+        let wanted = StateWanted::Keys(vec![StateKey::new("m.room.member", user_id.as_str())]);
+        let before = self.store.state_at(of, wanted).await?.unwrap_or_default();
+        let was_member = before.iter().any(|event| membership_of(event) == Some(Membership::Join));
+        Ok(Some(Departure { event_id, seq, was_member }))
+    }
+
+    /// The state of a room for a reader: as it is now, or as it was when they left.
+    pub async fn state_for(&self, reader: &Reader) -> Result<Vec<Arc<Event>>, StorageError> {
+        match &reader.left {
+            Some(left) if left.was_member => {
+                let of = StateOf { event_id: left.event_id.clone(), side: StateSide::After };
+                Ok(self.store.state_at(of, StateWanted::All).await?.unwrap_or_default())
+            }
+            _ => Ok(reader.room.state.iter().cloned().collect()),
+        }
+    }
+
+    /// One piece of that state.
+    pub async fn state_entry_for(
+        &self,
+        reader: &Reader,
+        kind: &str,
+        key: &str,
+    ) -> Result<Option<Arc<Event>>, StorageError> {
+        match &reader.left {
+            Some(left) if left.was_member => {
+                let of = StateOf { event_id: left.event_id.clone(), side: StateSide::After };
+                let wanted = StateWanted::Keys(vec![StateKey::new(kind, key)]);
+                let found = self.store.state_at(of, wanted).await?;
+                Ok(found.unwrap_or_default().into_iter().next())
+            }
+            _ => Ok(reader.room.state.get(kind, key).cloned()),
+        }
+    }
+
+    /// Whether a reader sees an event, and what they were to the room then.
+    pub async fn visibility(
+        &self,
+        reader: &Reader,
+        stored: &StoredEvent,
+    ) -> Result<(bool, Option<Membership>), StorageError> {
+        let event = &stored.event;
+        if event.state_key.is_none() && reader.ignored.contains(&event.sender) {
+            return Ok((false, None));
+        }
+        if let (Some(left), Some(seq)) = (&reader.left, stored.seq)
+            && seq > left.seq
+            && reader.room.history_visibility() != HistoryVisibility::WorldReadable
+        {
+            return Ok((false, None));
+        }
+        if let Some(answer) = reader.sees_at_once(event) {
+            return Ok(answer);
+        }
+        let own = StateKey::new("m.room.member", reader.user_id.as_str());
+        let wanted =
+            StateWanted::Keys(vec![own, StateKey::new("m.room.history_visibility", "")]);
+        let of = StateOf { event_id: event.id.clone(), side: StateSide::Before };
+        let before = self.store.state_at(of, wanted).await?.unwrap_or_default();
+        let mut visibility = HistoryVisibility::Shared;
+        let mut before_it = None;
+        for state in &before {
+            match &*state.kind {
+                "m.room.member" => before_it = membership_of(state),
+                _ => visibility = visibility_of(state),
+            }
+        }
+        let membership = match event.state_key.as_deref() {
+            Some(key) if &*event.kind == "m.room.member" && key == reader.user_id => {
+                membership_of(event)
+            }
+            _ => before_it,
+        };
+        let joined_later = reader.membership == Some(Membership::Join)
+            || reader.left.as_ref().is_some_and(|left| {
+                left.was_member && stored.seq.is_none_or(|seq| seq < left.seq)
+            });
+        let viewpoint = Viewpoint { visibility, membership: before_it, joined_later };
+        Ok((visible_to(event, &reader.user_id, viewpoint), membership))
+    }
+
+    /// A stretch of a timeline as a reader sees it. `wants` says which of the visible events are
+    /// wanted at all.
+    pub async fn read_timeline(
+        &self,
+        reader: &Reader,
+        from: Seq,
+        until: Option<Seq>,
+        up_to: Position,
+        direction: Direction,
+        limit: usize,
+        wants: &(dyn Fn(&Event) -> bool + Sync),
+    ) -> Result<Shown, StorageError> {
+        let mut shown = Shown::default();
+        let mut from = from;
+        let mut looked_at = 0;
+        loop {
+            let page = TimelinePage {
+                room_id: reader.room.room_id.clone(),
+                from,
+                until,
+                up_to,
+                direction,
+                limit: CHUNK.max(limit.min(512)),
+            };
+            let asked = page.limit;
+            let chunk = self.store.timeline(page).await?;
+            let is_last = chunk.len() < asked;
+            for stored in chunk {
+                let Some(seq) = stored.seq else { continue };
+                if shown.events.len() == limit {
+                    // There is more, beginning with this one.
+                    shown.next = Some(match direction {
+                        Direction::Backward => Seq(seq.0 + 1),
+                        Direction::Forward => seq,
+                    });
+                    return Ok(shown);
+                }
+                looked_at += 1;
+                from = match direction {
+                    Direction::Backward => seq,
+                    Direction::Forward => Seq(seq.0 + 1),
+                };
+                if !wants(&stored.event) {
+                    continue;
+                }
+                let (is_visible, membership) = self.visibility(reader, &stored).await?;
+                if is_visible {
+                    shown.events.push((stored, membership));
+                }
+            }
+            if is_last {
+                return Ok(shown);
+            }
+            if looked_at >= EVENTS_LOOKED_AT_MAX {
+                shown.next = Some(from);
+                return Ok(shown);
+            }
+        }
+    }
+
+    /// An event by its id, if the reader sees it.
+    pub async fn event_for(
+        &self,
+        reader: &Reader,
+        event_id: &EventId,
+    ) -> Result<(StoredEvent, Option<Membership>), RoomError> {
+        let not_found = || RoomError::from(MatrixError::not_found("There is no such event"));
+        let found = self.store.events(&[event_id.to_owned()]).await?;
+        let stored = found.into_iter().next().ok_or_else(not_found)?;
+        if stored.event.room_id != reader.room.room_id || stored.seq.is_none() {
+            return Err(not_found());
+        }
+        let (is_visible, membership) = self.visibility(reader, &stored).await?;
+        if !is_visible {
+            return Err(not_found());
+        }
+        Ok((stored, membership))
+    }
+
+    /// An event in the form in which its reader gets it, with what is bundled into it.
+    pub async fn show(
+        &self,
+        reader: &Reader,
+        device_id: Option<&DeviceId>,
+        stored: &StoredEvent,
+        membership: Option<Membership>,
+    ) -> Result<ShownEvent, StorageError> {
+        let recent = self.rooms.recent(&reader.room.room_id).await?;
+        self.show_among(reader, device_id, stored, membership, &recent).await
+    }
+
+    /// The same, with the room's newest events at hand.
+    pub(crate) async fn show_among(
+        &self,
+        reader: &Reader,
+        device_id: Option<&DeviceId>,
+        stored: &StoredEvent,
+        membership: Option<Membership>,
+        recent: &Recent,
+    ) -> Result<ShownEvent, StorageError> {
+        let known = stored.seq.and_then(|seq| recent.entry(seq));
+        let mut shown = match known {
+            Some(entry) => entry.shown(&reader.user_id, device_id),
+            None => {
+                let mut shown =
+                    ShownEvent::from(Arc::new(ClientEvent::new(&stored.event)));
+                let because = stored.redacted_because.as_deref();
+                shown.redacted_because =
+                    because.map(|because| Arc::new(ClientEvent::new(because)));
+                shown
+            }
+        };
+        shown.membership = membership;
+        if shown.redacted_because.is_none() && stored.event.state_key.is_none() {
+            shown.relations = match known {
+                // Whatever relates to one of the newest events is newer still, so it is here too.
+                Some(_) => bundle(reader, &stored.event, recent.related_to(&stored.event.id)),
+                None => {
+                    let related = self
+                        .store
+                        .relations(&stored.event.id, None, None, BUNDLED_RELATIONS_MAX)
+                        .await?;
+                    let related = related.iter().filter_map(TimelineEntry::from_stored);
+                    bundle(reader, &stored.event, related.map(Arc::new).collect())
+                }
+            };
+        }
+        Ok(shown)
+    }
+
+    /// Users whose messages somebody does not want to see (`m.ignored_user_list`).
+    pub async fn ignored_users(
+        &self,
+        user_id: &UserId,
+    ) -> Result<Arc<BTreeSet<OwnedUserId>>, StorageError> {
+        Ok(self.unread.reader(&*self.store, user_id).await?.ignored.clone())
+    }
+}
+
+impl Reader {
+    /// What can be said of an event without looking at the past: the reader has been a member
+    /// since before it, or all was shared with members since before it.
+    fn sees_at_once(&self, event: &Event) -> Option<(bool, Option<Membership>)> {
+        let is_linear = self.room.heads.len() <= 1;
+        if self.membership != Some(Membership::Join) || !is_linear {
+            return None;
+        }
+        let member = self.room.state.member(&self.user_id)?;
+        if member.event.depth < event.depth {
+            return Some((true, Some(Membership::Join)));
+        }
+        None
+    }
+}
+
+impl Recent {
+    /// The event at this place.
+    pub fn entry(&self, seq: Seq) -> Option<&Arc<TimelineEntry>> {
+        let index = self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
+        self.entries.get(index)
+    }
+
+    /// The events that refer to this one, newest first.
+    fn related_to(&self, event_id: &EventId) -> Vec<Arc<TimelineEntry>> {
+        let refers = |entry: &&Arc<TimelineEntry>| {
+            entry.event.relates_to.as_ref().is_some_and(|relation| relation.parent == *event_id)
+        };
+        self.entries.iter().rev().filter(refers).cloned().collect()
+    }
+}
+
+impl TimelineEntry {
+    /// The event for a reader, without its relations.
+    pub fn shown(&self, reader: &UserId, device_id: Option<&DeviceId>) -> ShownEvent {
+        let mut shown = ShownEvent::from(self.client.clone());
+        shown.redacted_because = self.redacted_because.clone();
+        if let (Some((device, transaction_id)), Some(device_id)) = (&self.sent_as, device_id)
+            && device == device_id
+            && self.event.sender == reader
+        {
+            shown.transaction_id = Some(transaction_id.clone());
+        }
+        shown
+    }
+}
+
+/// What is bundled into an event (Client-Server API, "Aggregations of child events"): its newest
+/// replacement, the summary of its thread, and references. `related` comes newest first.
+fn bundle(
+    reader: &Reader,
+    event: &Event,
+    related: Vec<Arc<TimelineEntry>>,
+) -> Option<Arc<BundledRelations>> {
+    let mut replacement = None;
+    let mut references = Vec::new();
+    let mut in_thread: Option<ThreadSummary> = None;
+    for entry in related {
+        let Some(relation) = &entry.event.relates_to else { continue };
+        if entry.redacted_because.is_some() || reader.ignored.contains(&entry.event.sender) {
+            continue;
+        }
+        match &*relation.kind {
+            "m.replace" => {
+                let is_valid = entry.event.sender == event.sender
+                    && entry.event.kind == event.kind
+                    && entry.event.state_key.is_none();
+                if is_valid && replacement.is_none() {
+                    replacement = Some(entry.shown(&reader.user_id, None));
+                }
+            }
+            "m.thread" => {
+                let is_own = entry.event.sender == reader.user_id || event.sender == reader.user_id;
+                match &mut in_thread {
+                    Some(summary) => {
+                        summary.count += 1;
+                        summary.current_user_participated |= is_own;
+                    }
+                    None => {
+                        in_thread = Some(ThreadSummary {
+                            latest_event: entry.shown(&reader.user_id, None),
+                            count: 1,
+                            current_user_participated: is_own,
+                        });
+                    }
+                }
+            }
+            "m.reference" => references.push(entry.event.id.clone()),
+            _ => {}
+        }
+    }
+    if replacement.is_none() && in_thread.is_none() && references.is_empty() {
+        return None;
+    }
+    references.reverse();
+    Some(Arc::new(BundledRelations { replacement, thread: in_thread, references }))
+}
+
+fn visibility_of(event: &Event) -> HistoryVisibility {
+    let content: Option<BTreeMap<String, serde_json::Value>> =
+        serde_json::from_str(event.content.get()).ok();
+    content
+        .as_ref()
+        .and_then(|content| content.get("history_visibility")?.as_str())
+        .and_then(HistoryVisibility::from_name)
+        .unwrap_or(HistoryVisibility::Shared)
+}

@@ -1,0 +1,314 @@
+//! Notifications that a user has not seen, and what else of a user's account data decides what it
+//! is told.
+//!
+//! Counts are made when somebody syncs: the events since the last count are judged by the user's
+//! push rules. So a message costs nothing for members who are away. Counters are stored now and
+//! then, so that counting need not begin anew after a restart.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use lyceum_account::{
+    push::{self, CompiledRules, LegacyMentions, PushRules, RoomFacts, SharedRules, UserFacts},
+    unread::{Counter, ReadScope},
+};
+use lyceum_model::{
+    AccountChange, Batch, Position, Receipt, Seq, StoredEvent, Touch, UnreadCounts,
+};
+use lyceum_room::{Power, Room, member_content};
+use lyceum_storage::{Direction, StorageError, Store, TimelinePage};
+use parking_lot::Mutex;
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde::Deserialize;
+
+use crate::rooms::{Recent, TimelineEntry};
+
+/// How many users are remembered.
+const USERS_MAX: usize = 20_000;
+/// How many events are judged at most when counting begins anew.
+const EVENTS_COUNTED_MAX: usize = 1_000;
+/// How many counters are stored in one go.
+const COUNTERS_STORED_MAX: usize = 1_000;
+
+/// What is remembered of users who sync.
+#[derive(Debug, Default)]
+pub struct Unread {
+    users: Mutex<HashMap<OwnedUserId, Arc<UserReading>>>,
+    counters: Mutex<HashMap<OwnedUserId, Arc<Mutex<Counters>>>>,
+    rules: Mutex<SharedRules>,
+    /// Counts what was forgotten, so that what was read before is not remembered after.
+    forgotten: std::sync::atomic::AtomicU64,
+}
+
+/// What a user's account data says about what it is told, and its counters.
+#[derive(Debug)]
+pub struct UserReading {
+    user_id: OwnedUserId,
+    /// Users whose messages it does not want to see.
+    pub ignored: Arc<BTreeSet<OwnedUserId>>,
+    rules: Arc<CompiledRules>,
+    counters: Arc<Mutex<Counters>>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    by_room: BTreeMap<OwnedRoomId, Counter>,
+    changed: BTreeSet<OwnedRoomId>,
+    stored: Option<BTreeMap<OwnedRoomId, Counter>>,
+}
+
+impl Unread {
+    /// What is remembered of a user, loaded if it is not there.
+    pub async fn reader(
+        &self,
+        store: &dyn Store,
+        user_id: &UserId,
+    ) -> Result<Arc<UserReading>, StorageError> {
+        use std::sync::atomic::Ordering;
+        if let Some(reading) = self.users.lock().get(user_id) {
+            return Ok(reading.clone());
+        }
+        let before = self.forgotten.load(Ordering::SeqCst);
+        let rules = store.account_data_entry(user_id, None, "m.push_rules").await?;
+        let rules = rules.and_then(|entry| entry.content);
+        let rules = PushRules::load(user_id, rules.as_deref(), LegacyMentions::Present).compile();
+        let rules = self.rules.lock().share(rules);
+        let ignored = store.account_data_entry(user_id, None, "m.ignored_user_list").await?;
+        let ignored = ignored.and_then(|entry| entry.content);
+        let ignored = ignored.map(|content| ignored_in(&content)).unwrap_or_default();
+        let mut users = self.users.lock();
+        if users.len() >= USERS_MAX {
+            users.clear();
+        }
+        let counters = self.counters.lock().entry(user_id.to_owned()).or_default().clone();
+        let reading = Arc::new(UserReading {
+            user_id: user_id.to_owned(),
+            ignored: Arc::new(ignored),
+            rules,
+            counters,
+        });
+        if self.forgotten.load(Ordering::SeqCst) == before {
+            users.insert(user_id.to_owned(), reading.clone());
+        }
+        Ok(reading)
+    }
+
+    /// Forgets what a commit made untrue.
+    pub fn publish(&self, touches: &[Touch]) {
+        for touch in touches {
+            if let Touch::AccountData(user_id) = touch {
+                self.forgotten.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                self.users.lock().remove(user_id);
+            }
+        }
+    }
+
+    /// Stores counters that changed.
+    pub async fn write(&self, store: &dyn Store) {
+        let users: Vec<_> = {
+            let counters = self.counters.lock();
+            counters.iter().map(|(user_id, known)| (user_id.clone(), known.clone())).collect()
+        };
+        let mut batch = Batch::new();
+        for (user_id, counters) in users {
+            let mut counters = counters.lock();
+            while batch.changes.len() < COUNTERS_STORED_MAX
+                && let Some(room_id) = counters.changed.pop_first()
+            {
+                let Some(counter) = counters.by_room.get(&room_id) else { continue };
+                batch.push(AccountChange::PutUnread(UnreadCounts {
+                    user_id: user_id.clone(),
+                    json: counter.to_json(),
+                    room_id,
+                }));
+            }
+        }
+        if !batch.changes.is_empty()
+            && let Err(error) = store.submit(batch).await
+        {
+            tracing::warn!(%error, "counted notifications could not be stored");
+        }
+    }
+}
+
+impl UserReading {
+    /// The user's counter of a room, up to date with the room's newest events and with the user's
+    /// own `receipts` among those given.
+    pub async fn count(
+        &self,
+        store: &dyn Store,
+        room: &Room,
+        recent: &Recent,
+        receipts: &[Receipt],
+    ) -> Result<Counter, StorageError> {
+        let known = self.counters.lock().by_room.get(&room.room_id).cloned();
+        let (mut counter, before, receipts) = match known {
+            Some(counter) => {
+                let before = counter.to_json();
+                (counter, Some(before), own_receipts(receipts, &self.user_id, &room.room_id))
+            }
+            None => {
+                let counter = self.first_counter(store, room, recent).await?;
+                let all = store
+                    .receipts(std::slice::from_ref(&room.room_id), Position(0), store.position())
+                    .await?;
+                (counter, None, own_receipts(&all, &self.user_id, &room.room_id))
+            }
+        };
+        let facts = facts_of(room);
+        for entry in entries_after(store, &room.room_id, recent, counter.up_to()).await? {
+            self.add(&mut counter, room, &facts, &entry);
+        }
+        for (scope, seq) in places_of(store, &receipts).await? {
+            counter.read_up_to(&scope, seq);
+        }
+        if before.as_deref() != Some(&*counter.to_json()) {
+            let mut counters = self.counters.lock();
+            counters.by_room.insert(room.room_id.clone(), counter.clone());
+            counters.changed.insert(room.room_id.clone());
+        }
+        Ok(counter)
+    }
+
+    fn add(&self, counter: &mut Counter, room: &Room, facts: &RoomFacts, entry: &TimelineEntry) {
+        let event = &entry.event;
+        if event.sender == self.user_id {
+            let scope = match event.thread_root() {
+                Some(root) => ReadScope::Thread(root.clone()),
+                None => ReadScope::Main,
+            };
+            counter.add(entry.seq, event.thread_root().map(|root| &**root), &push::Actions::default());
+            counter.read_up_to(&scope, entry.seq);
+            return;
+        }
+        let member = room.state.member(&self.user_id);
+        let display_name = member.and_then(|member| member_content(&member.event).displayname);
+        let sender_power = match room.power_levels().user(&event.sender) {
+            Power::Level(level) => level,
+            Power::Infinite => i64::MAX,
+        };
+        let facts = RoomFacts { sender_power, ..facts.clone() };
+        let user =
+            UserFacts { user_id: &self.user_id, display_name: display_name.as_deref() };
+        let actions = if self.ignored.contains(&event.sender) {
+            push::Actions::default()
+        } else {
+            push::evaluate(&self.rules, entry.push_event(), &facts, &user)
+        };
+        counter.add(entry.seq, event.thread_root().map(|root| &**root), &actions);
+    }
+
+    /// A counter to begin with: the stored one, or one that begins where the user joined.
+    async fn first_counter(
+        &self,
+        store: &dyn Store,
+        room: &Room,
+        recent: &Recent,
+    ) -> Result<Counter, StorageError> {
+        let is_loaded = self.counters.lock().stored.is_some();
+        if !is_loaded {
+            let stored = store.unread(&self.user_id).await?;
+            let stored = stored
+                .into_iter()
+                .filter_map(|counts| Some((counts.room_id, Counter::from_json(&counts.json)?)))
+                .collect();
+            self.counters.lock().stored.get_or_insert(stored);
+        }
+        let stored = {
+            let counters = self.counters.lock();
+            counters.stored.as_ref().and_then(|stored| stored.get(&room.room_id).cloned())
+        };
+        let last = recent.entries.back().map_or(Seq(0), |entry| entry.seq);
+        let earliest = Seq((last.0 - EVENTS_COUNTED_MAX as i64).max(0));
+        let joined = match room.state.member(&self.user_id) {
+            Some(member) => {
+                let known = recent.entries.iter().find(|entry| entry.event.id == member.event.id);
+                match known {
+                    Some(entry) => entry.seq,
+                    None => {
+                        let found = store.events(std::slice::from_ref(&member.event.id)).await?;
+                        found.first().and_then(|stored| stored.seq).unwrap_or_default()
+                    }
+                }
+            }
+            None => last,
+        };
+        Ok(match stored {
+            Some(counter) if counter.up_to() >= earliest => counter,
+            _ => Counter::starting_at(joined.max(earliest)),
+        })
+    }
+}
+
+/// The timeline events behind a place, oldest first.
+async fn entries_after(
+    store: &dyn Store,
+    room_id: &RoomId,
+    recent: &Recent,
+    after: Seq,
+) -> Result<Vec<Arc<TimelineEntry>>, StorageError> {
+    let Some(oldest) = recent.entries.front() else { return Ok(Vec::new()) };
+    let mut entries = Vec::new();
+    if oldest.seq.0 > after.0 + 1 && !recent.is_whole {
+        let page = TimelinePage {
+            room_id: room_id.to_owned(),
+            from: Seq(after.0 + 1),
+            until: Some(oldest.seq),
+            up_to: store.position(),
+            direction: Direction::Forward,
+            limit: EVENTS_COUNTED_MAX,
+        };
+        let stored: Vec<StoredEvent> = store.timeline(page).await?;
+        entries.extend(stored.iter().filter_map(TimelineEntry::from_stored).map(Arc::new));
+    }
+    entries.extend(recent.entries.iter().filter(|entry| entry.seq > after).cloned());
+    Ok(entries)
+}
+
+fn own_receipts(receipts: &[Receipt], user_id: &UserId, room_id: &RoomId) -> Vec<Receipt> {
+    let own = |receipt: &&Receipt| receipt.user_id == user_id && receipt.room_id == room_id;
+    receipts.iter().filter(own).cloned().collect()
+}
+
+async fn places_of(
+    store: &dyn Store,
+    receipts: &[Receipt],
+) -> Result<Vec<(ReadScope, Seq)>, StorageError> {
+    if receipts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<_> = receipts.iter().map(|receipt| receipt.event_id.clone()).collect();
+    let events = store.events(&ids).await?;
+    let mut places = Vec::new();
+    for receipt in receipts {
+        let event = events.iter().find(|stored| stored.event.id == receipt.event_id);
+        if let (Some(scope), Some(seq)) = (
+            ReadScope::from_receipt(receipt.thread.as_deref()),
+            event.and_then(|stored| stored.seq),
+        ) {
+            places.push((scope, seq));
+        }
+    }
+    Ok(places)
+}
+
+fn facts_of(room: &Room) -> RoomFacts {
+    RoomFacts {
+        member_count: room.state.joined_count(),
+        sender_power: 0,
+        notification_levels: room.power_levels().notifications.clone(),
+    }
+}
+
+fn ignored_in(content: &str) -> BTreeSet<OwnedUserId> {
+    #[derive(Deserialize)]
+    struct IgnoredUserList {
+        #[serde(default)]
+        ignored_users: BTreeMap<String, serde::de::IgnoredAny>,
+    }
+    let list: Option<IgnoredUserList> = serde_json::from_str(content).ok();
+    let users = list.map(|list| list.ignored_users).unwrap_or_default();
+    users.into_keys().filter_map(|user| UserId::parse(user).ok()).collect()
+}
