@@ -46,6 +46,9 @@ pub struct MemoryStore {
     data: Mutex<Data>,
     /// Locked by whoever writes, until the listener was told.
     listener: Mutex<Option<Listener>>,
+    /// A bug that the suite must find.
+    #[cfg(test)]
+    pub(crate) bug: Option<fn(&mut Batch)>,
 }
 
 impl MemoryStore {
@@ -64,8 +67,19 @@ impl MemoryStore {
         };
         Self {
             data: Mutex::new(data),
-            listener: Mutex::default(),
+            #[cfg(test)]
+            bug: self.bug,
+            ..Self::default()
         }
+    }
+
+    #[cfg(test)]
+    fn with_bug(&self, batch: &Batch) -> Batch {
+        let mut batch = batch.clone();
+        if let Some(bug) = self.bug {
+            bug(&mut batch);
+        }
+        batch
     }
 
     /// The data as it is now.
@@ -87,7 +101,11 @@ impl Store for MemoryStore {
     fn submit(&self, batch: Batch) -> CommitTicket {
         let listener = self.listener.lock();
         let mut data = self.now();
-        let result = data.commit(&batch).map(|appended| {
+        #[cfg(not(test))]
+        let answer = data.commit(&batch);
+        #[cfg(test)]
+        let answer = data.commit(&self.with_bug(&batch));
+        let result = answer.map(|appended| {
             let position = data.position;
             *self.data.lock() = data;
             if let Some(listener) = &*listener {

@@ -130,8 +130,9 @@ impl Run {
                 break_batch(&mut batch, &world, &mut self.chance);
             }
             let answer = now(self.memory.submit(batch.clone()));
-            if answer.is_ok() {
+            if let Ok(committed) = &answer {
                 self.world = world;
+                self.world.newest = committed.position.0;
             }
             group.push((batch, answer));
         }

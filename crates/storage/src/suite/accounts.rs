@@ -24,7 +24,9 @@ impl World {
         let number = chance.below(self.backups.len());
         let user_id = users()[number].clone();
         let other = chance.pick(&users()).clone();
-        let device_id = chance.pick(&devices()).clone();
+        // Few have keys and messages, so that these meet.
+        let keyed = users()[number % 3].clone();
+        let device_id = devices()[chance.below(5) % 3].clone();
         let room_id = chance.pick(&self.rooms).room_id.clone();
         let json = format!("{{\"n\":\"{}\"}}", chance.base64(8, false));
         batch.push(match chance.below(KINDS) {
@@ -124,12 +126,12 @@ impl World {
                 json,
             }),
             23..=24 => AccountChange::AddOneTimeKeys {
-                user_id,
+                user_id: keyed,
                 device_id,
                 keys: some_keys(chance, &json),
             },
             25 => AccountChange::TakeOneTimeKey {
-                user_id,
+                user_id: keyed,
                 device_id,
                 key_id: chance.pick(&key_ids()).clone(),
             },
@@ -137,13 +139,13 @@ impl World {
                 let mut keys = some_keys(chance, &json);
                 keys.dedup_by(|a, b| a.algorithm() == b.algorithm());
                 AccountChange::PutFallbackKeys {
-                    user_id,
+                    user_id: keyed,
                     device_id,
                     keys,
                 }
             }
             27 => AccountChange::FallbackKeyUsed {
-                user_id,
+                user_id: keyed,
                 device_id,
                 key_id: chance.pick(&key_ids()).clone(),
             },
@@ -170,17 +172,28 @@ impl World {
                 signature: chance.base64(86, false),
             }),
             31 => AccountChange::DeviceListChanged(user_id),
-            32..=34 => AccountChange::SendToDevice(ToDevice {
-                user_id,
-                device_id,
-                json,
-                position: Position(chance.below(5) as u64),
-                index: chance.below(3) as u32,
-            }),
-            35 => AccountChange::ToDeviceReceived {
-                user_id,
-                device_id,
-                to: Position(self.now % 97),
+            32..=34 => {
+                self.messages
+                    .push((keyed.clone(), device_id.clone(), self.newest + 1));
+                AccountChange::SendToDevice(ToDevice {
+                    user_id: keyed,
+                    device_id,
+                    json,
+                    position: Position(chance.below(5) as u64),
+                    index: chance.below(3) as u32,
+                })
+            }
+            35 => match self.messages.pop() {
+                Some((user_id, device_id, to)) => AccountChange::ToDeviceReceived {
+                    user_id,
+                    device_id,
+                    to: Position(to),
+                },
+                None => AccountChange::ToDeviceReceived {
+                    user_id: keyed,
+                    device_id,
+                    to: Position(self.newest),
+                },
             },
             36 => {
                 let (there, highest) = &mut self.backups[number];

@@ -1,19 +1,25 @@
 //! The memory engine against itself: the suite must agree with its own specification, and must
 //! notice an engine that differs.
 
+use lyceum_model::{AccountChange, Change, Placement};
+
 use super::*;
 
-struct Memory(Mutex<Vec<(Arc<dyn Store>, Arc<MemoryStore>)>>);
+#[derive(Default)]
+struct Memory {
+    stores: Mutex<Vec<(Arc<dyn Store>, Arc<MemoryStore>)>>,
+    bug: Option<fn(&mut Batch)>,
+}
 
 impl Memory {
     fn new() -> Self {
-        Self(Mutex::default())
+        Self::default()
     }
 
     fn keep(&self, store: MemoryStore) -> Arc<dyn Store> {
         let memory = Arc::new(store);
         let store: Arc<dyn Store> = memory.clone();
-        self.0.lock().push((store.clone(), memory));
+        self.stores.lock().push((store.clone(), memory));
         store
     }
 }
@@ -21,7 +27,9 @@ impl Memory {
 #[async_trait]
 impl EngineFactory for Memory {
     async fn open(&self) -> Arc<dyn Store> {
-        self.keep(MemoryStore::new())
+        let mut store = MemoryStore::new();
+        store.bug = self.bug;
+        self.keep(store)
     }
 
     async fn reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
@@ -31,15 +39,13 @@ impl EngineFactory for Memory {
     }
 
     async fn crash_and_reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
-        let memory = self
-            .0
+        let known = self
+            .stores
             .lock()
             .iter()
-            .find(|(known, _)| Arc::ptr_eq(known, &store))
-            .unwrap()
-            .1
-            .reopen();
-        self.keep(memory)
+            .find(|(of, _)| Arc::ptr_eq(of, &store))
+            .cloned();
+        self.keep(known.unwrap().1.reopen())
     }
 }
 
@@ -63,6 +69,160 @@ fn the_memory_engine_agrees_with_itself() {
     for seed in SEEDS {
         finish(run_seed(&Memory::new(), seed));
     }
+}
+
+/// Changes a batch in one of the ways in which an engine might misunderstand it; the suite must
+/// notice each.
+#[test]
+fn planted_bugs_are_found() {
+    let bugs: [(&str, fn(&mut Batch)); 16] = [
+        ("outliers are never promoted", |batch| {
+            each_room_change(batch, |change| match change {
+                RoomChange::Append {
+                    event, placement, ..
+                } if *placement != Placement::Outlier && event.json.contains("\"again\"") => {
+                    *placement = Placement::Outlier;
+                }
+                _ => {}
+            });
+        }),
+        ("what a resolution removes stays", |batch| {
+            each_state(batch, |state| {
+                if let StateBefore::Resolved { removed, .. } = state {
+                    removed.clear();
+                }
+            });
+        }),
+        ("a resolution starts from nothing", |batch| {
+            each_state(batch, |state| {
+                if let StateBefore::Resolved { base, .. } = state {
+                    *base = None;
+                }
+            });
+        }),
+        ("the last event of a resolution is lost", |batch| {
+            each_state(batch, |state| {
+                if let StateBefore::Resolved { set, .. } = state {
+                    set.pop();
+                }
+            });
+        }),
+        ("soft-failed events are shown", |batch| {
+            each_room_change(batch, |change| {
+                if let RoomChange::Append { placement, .. } = change
+                    && *placement == Placement::SoftFailed
+                {
+                    *placement = Placement::Timeline;
+                }
+            });
+        }),
+        ("rejected events count as state", |batch| {
+            each_room_change(batch, |change| {
+                if let RoomChange::Append { placement, .. } = change
+                    && *placement == Placement::Rejected
+                {
+                    *placement = Placement::SoftFailed;
+                }
+            });
+        }),
+        ("redactions are forgotten", |batch| {
+            drop_changes(batch, |of| {
+                matches!(of, Change::Room(RoomChange::Redact { .. }))
+            });
+        }),
+        ("forgetting is forgotten", |batch| {
+            drop_changes(batch, |of| {
+                matches!(of, Change::Room(RoomChange::Forget { .. }))
+            });
+        }),
+        ("heads are shared by all", |batch| {
+            each_room_change(batch, |change| {
+                if let RoomChange::Heads { heads, .. } = change {
+                    heads.heads.truncate(1);
+                }
+            });
+        }),
+        ("two rooms in a batch", |batch| {
+            let mut rooms = 0;
+            drop_changes(batch, |of| {
+                rooms += usize::from(matches!(of, Change::Room(RoomChange::Publish { .. })));
+                rooms > 1
+            });
+        }),
+        ("nothing expires", |batch| {
+            drop_changes(batch, |of| {
+                matches!(of, Change::Account(AccountChange::Expire(_)))
+            });
+        }),
+        ("keys are added in another order", |batch| {
+            each_account_change(batch, |change| {
+                if let AccountChange::AddOneTimeKeys { keys, .. } = change {
+                    keys.truncate(1);
+                }
+            });
+        }),
+        ("messages are received one commit late", |batch| {
+            each_account_change(batch, |change| {
+                if let AccountChange::ToDeviceReceived { to, .. } = change {
+                    to.0 = to.0.saturating_sub(1);
+                }
+            });
+        }),
+        ("threads share a receipt", |batch| {
+            each_account_change(batch, |change| {
+                if let AccountChange::PutReceipt(receipt) = change {
+                    receipt.thread = None;
+                }
+            });
+        }),
+        ("deleted account data is kept as null", |batch| {
+            each_account_change(batch, |change| {
+                if let AccountChange::AccountData { content, .. } = change {
+                    content.get_or_insert_with(|| "null".to_owned());
+                }
+            });
+        }),
+        ("a stale batch is stored", |batch| batch.expects.clear()),
+    ];
+    for (name, bug) in bugs {
+        let found = SEEDS.into_iter().any(|seed| {
+            let factory = Memory {
+                bug: Some(bug),
+                ..Memory::default()
+            };
+            let run = std::panic::AssertUnwindSafe(|| finish(run_seed(&factory, seed)));
+            std::panic::catch_unwind(run).is_err()
+        });
+        assert!(found, "nobody noticed that {name}");
+    }
+}
+
+fn each_room_change(batch: &mut Batch, bug: impl Fn(&mut RoomChange)) {
+    for change in &mut batch.changes {
+        if let Change::Room(change) = change {
+            bug(change);
+        }
+    }
+}
+
+fn each_account_change(batch: &mut Batch, bug: impl Fn(&mut AccountChange)) {
+    for change in &mut batch.changes {
+        if let Change::Account(change) = change {
+            bug(change);
+        }
+    }
+}
+
+fn each_state(batch: &mut Batch, bug: impl Fn(&mut StateBefore)) {
+    each_room_change(batch, |change| match change {
+        RoomChange::Append { state_before, .. } => bug(state_before),
+        RoomChange::Heads { heads, .. } => bug(&mut heads.state),
+        _ => {}
+    });
+}
+
+fn drop_changes(batch: &mut Batch, mut is_lost: impl FnMut(&Change) -> bool) {
+    batch.changes.retain(|change| !is_lost(change));
 }
 
 /// The batches must reach what they are to test.

@@ -24,6 +24,10 @@ const CHANGES_MAX: usize = 4;
 pub(super) struct World {
     /// Milliseconds; goes on by hours.
     pub(super) now: u64,
+    /// The newest commit.
+    pub(super) newest: u64,
+    /// Devices that were sent a message, with the commit.
+    pub(super) messages: Vec<(OwnedUserId, OwnedDeviceId, u64)>,
     pub(super) rooms: Vec<WorldRoom>,
     /// For each user the numbers of the backups that are there, and the highest number ever.
     pub(super) backups: Vec<(Vec<u64>, u64)>,
@@ -65,6 +69,8 @@ impl World {
             });
         Self {
             now: 1_700_000_000_000,
+            newest: 0,
+            messages: Vec::new(),
             rooms: rooms.collect(),
             backups: vec![(Vec::new(), 0); users().len()],
         }
