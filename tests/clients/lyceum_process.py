@@ -72,6 +72,18 @@ def install_chromium():
     raise Missing("apt-get installed chromium, but there is no program of that name")
 
 
+def new_database():
+    """A new database in the test cluster that `cargo xtask test` names, or None where there is no cluster."""
+    cluster = os.environ.get("LYCEUM_TEST_POSTGRES")
+    if not cluster:
+        return None
+    if not shutil.which("psql"):
+        raise Missing("LYCEUM_TEST_POSTGRES is set, but there is no psql")
+    name = f"suite_{os.getpid()}_{time.time_ns()}"
+    _run(["psql", "--no-psqlrc", "--quiet", "--command", f"CREATE DATABASE {name}", cluster])
+    return cluster.rsplit("/", 1)[0] + f"/{name}"
+
+
 class Lyceum:
     """One data directory and, while started, one process on it."""
 
