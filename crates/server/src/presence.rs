@@ -1,6 +1,6 @@
 //! Whether users are there (Client-Server API, "Presence").
 
-use lyceum_model::{AccountChange, MatrixError, Membership, Presence, PresenceState, Position};
+use lyceum_model::{AccountChange, MatrixError, Membership, Position, Presence, PresenceState};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 
@@ -62,14 +62,20 @@ pub async fn set(
     let status = match status {
         Status::Set(status) => {
             let status = status.filter(|status| !status.is_empty());
-            if status.as_ref().is_some_and(|status| status.len() > STATUS_BYTES_MAX) {
+            if status
+                .as_ref()
+                .is_some_and(|status| status.len() > STATUS_BYTES_MAX)
+            {
                 return Err(PresenceError::StatusTooLong);
             }
             status
         }
         Status::Unchanged => {
             let known = server.store.presence(&[user_id.to_owned()]).await?;
-            known.into_iter().next().and_then(|presence| presence.status)
+            known
+                .into_iter()
+                .next()
+                .and_then(|presence| presence.status)
         }
     };
     let presence = Presence {
@@ -106,7 +112,9 @@ pub async fn share_a_room(
         if membership.membership != Membership::Join {
             continue;
         }
-        let Some(room) = server.rooms.room(&membership.room_id).await? else { continue };
+        let Some(room) = server.rooms.room(&membership.room_id).await? else {
+            continue;
+        };
         if room.state.membership(other) == Some(Membership::Join) {
             return Ok(true);
         }

@@ -42,9 +42,11 @@ impl From<AccountDataError> for MatrixError {
     fn from(error: AccountDataError) -> Self {
         match error {
             AccountDataError::NotFound => Self::not_found("Account data not found"),
-            AccountDataError::OwnEndpoint(kind) => {
-                Self::new(405, "M_BAD_JSON", format!("Cannot set {kind} through this API."))
-            }
+            AccountDataError::OwnEndpoint(kind) => Self::new(
+                405,
+                "M_BAD_JSON",
+                format!("Cannot set {kind} through this API."),
+            ),
             AccountDataError::KindTooLong => Self::invalid_param("The type is too long"),
             AccountDataError::TooLarge => Self::too_large("The account data is too large"),
             AccountDataError::Commit(error) => error.into(),
@@ -61,10 +63,18 @@ pub async fn get(
     kind: &str,
 ) -> Result<String, AccountDataError> {
     if room_id.is_none() && kind == push_rules::KIND {
-        return Ok(push_rules::load(server, user_id).await?.content().to_string());
+        return Ok(push_rules::load(server, user_id)
+            .await?
+            .content()
+            .to_string());
     }
-    let entry = server.store.account_data_entry(user_id, room_id, kind).await?;
-    entry.and_then(|entry| entry.content).ok_or(AccountDataError::NotFound)
+    let entry = server
+        .store
+        .account_data_entry(user_id, room_id, kind)
+        .await?;
+    entry
+        .and_then(|entry| entry.content)
+        .ok_or(AccountDataError::NotFound)
 }
 
 /// Sets a piece of account data.

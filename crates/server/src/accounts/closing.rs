@@ -48,14 +48,21 @@ pub async fn close(
     remains: Remains,
     passed: &Passed,
 ) -> Result<(), ClosingError> {
-    let mut user = server.store.user(user_id).await?.ok_or(ClosingError::NoSuchUser)?;
+    let mut user = server
+        .store
+        .user(user_id)
+        .await?
+        .ok_or(ClosingError::NoSuchUser)?;
     server.leave_all_rooms(user_id).await;
     let owned = user_id.to_owned();
     let mut batch = Batch::new();
     passed.close(&mut batch);
     for device in server.store.devices(std::slice::from_ref(&owned)).await? {
         let user_id = owned.clone();
-        batch.push(AccountChange::RemoveDevice { user_id, device_id: device.device_id });
+        batch.push(AccountChange::RemoveDevice {
+            user_id,
+            device_id: device.device_id,
+        });
     }
     for token in server.store.tokens_of(user_id).await? {
         batch.push(AccountChange::RemoveToken(token.hash));

@@ -73,7 +73,9 @@ pub async fn device(
     device_id: &DeviceId,
 ) -> Result<Option<Device>, StorageError> {
     let devices = server.store.devices(&[user_id.to_owned()]).await?;
-    Ok(devices.into_iter().find(|device| device.device_id == device_id))
+    Ok(devices
+        .into_iter()
+        .find(|device| device.device_id == device_id))
 }
 
 /// Names a device; application services may make new ones this way.
@@ -84,12 +86,17 @@ pub async fn put(
     display_name: Option<String>,
     may_create: MayCreate,
 ) -> Result<Put, DeviceError> {
-    if display_name.as_ref().is_some_and(|name| name.chars().count() > DEVICE_NAME_LENGTH_MAX) {
+    if display_name
+        .as_ref()
+        .is_some_and(|name| name.chars().count() > DEVICE_NAME_LENGTH_MAX)
+    {
         return Err(DeviceError::NameTooLong);
     }
     let devices = server.store.devices(&[user_id.to_owned()]).await?;
     let count = devices.len();
-    let existing = devices.into_iter().find(|device| device.device_id == device_id);
+    let existing = devices
+        .into_iter()
+        .find(|device| device.device_id == device_id);
     let (device, put) = match existing {
         Some(mut device) => {
             if display_name.is_none() || display_name == device.display_name {
@@ -137,7 +144,10 @@ pub async fn remove(
     for device in devices {
         if device_ids.contains(&device.device_id) {
             let user_id = user_id.to_owned();
-            batch.push(AccountChange::RemoveDevice { user_id, device_id: device.device_id });
+            batch.push(AccountChange::RemoveDevice {
+                user_id,
+                device_id: device.device_id,
+            });
             is_any_removed = true;
         }
     }

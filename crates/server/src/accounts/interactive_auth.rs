@@ -47,7 +47,10 @@ impl Passed {
     /// Uses the session up with `batch`.
     pub fn close(&self, batch: &mut Batch) {
         if let Some(session_id) = &self.session_id {
-            batch.expect(Expect::TicketExists(TicketKind::InteractiveAuth, session_id.clone()));
+            batch.expect(Expect::TicketExists(
+                TicketKind::InteractiveAuth,
+                session_id.clone(),
+            ));
             let kind = TicketKind::InteractiveAuth;
             batch.push(AccountChange::RemoveTicket(kind, session_id.clone()));
         }
@@ -80,7 +83,10 @@ impl From<AuthError> for MatrixError {
                     _ => String::new(),
                 };
                 let (code, message) = (text("errcode"), text("error"));
-                Self { extra: Some(Box::new(body)), ..Self::new(401, code, message) }
+                Self {
+                    extra: Some(Box::new(body)),
+                    ..Self::new(401, code, message)
+                }
             }
             AuthError::Refused(error) => error,
             AuthError::Commit(error) => error.into(),
@@ -120,7 +126,10 @@ pub async fn authenticate(
     let mut facts = Facts::default();
     for _ in 0..STEPS_MAX {
         match session.advance(&fingerprint, auth, &facts) {
-            Outcome::Needs(Needs::Password { identifier, password }) => {
+            Outcome::Needs(Needs::Password {
+                identifier,
+                password,
+            }) => {
                 let is_right = is_right(server, operation, identifier.as_ref(), password).await?;
                 facts.password_correct = Some(is_right);
             }
@@ -138,7 +147,9 @@ pub async fn authenticate(
             Outcome::Failed(error) => return Err(AuthError::Refused(error)),
         }
     }
-    Err(AuthError::Refused(MatrixError::unknown("The authentication asks for too much")))
+    Err(AuthError::Refused(MatrixError::unknown(
+        "The authentication asks for too much",
+    )))
 }
 
 /// Keeps the session and answers with `body`.
@@ -179,7 +190,9 @@ async fn is_right(
     identifier: Option<&Identifier>,
     password: String,
 ) -> Result<bool, StorageError> {
-    let Some(user_id) = operation.user_id else { return Ok(false) };
+    let Some(user_id) = operation.user_id else {
+        return Ok(false);
+    };
     if let Some(identifier) = identifier {
         let named = passwords::user_named(server, identifier).await?;
         if named.as_deref() != Some(user_id) {

@@ -1,11 +1,6 @@
 //! Logging in (Client-Server API, "Login").
 
-use lyceum_account::{
-    interactive_auth::Stage,
-    names::Identifier,
-    password,
-    token,
-};
+use lyceum_account::{interactive_auth::Stage, names::Identifier, password, token};
 use lyceum_model::{
     AccountChange, Batch, Expect, MatrixError, Ticket, TicketKind, Timestamp, User,
 };
@@ -94,10 +89,8 @@ impl From<LoginError> for MatrixError {
                 "The user is not in the application service's namespace",
             ),
             LoginError::Deactivated => Self::user_deactivated("This account has been deactivated"),
-            LoginError::Locked => {
-                Self::new(401, "M_USER_LOCKED", "This account has been locked")
-                    .with("soft_logout", true)
-            }
+            LoginError::Locked => Self::new(401, "M_USER_LOCKED", "This account has been locked")
+                .with("soft_logout", true),
             LoginError::Issue(error) => error.into(),
             LoginError::Commit(error) => error.into(),
             LoginError::Storage(error) => error.into(),
@@ -112,9 +105,7 @@ pub async fn user_of(
     credentials: &Credentials<'_>,
 ) -> Result<Option<OwnedUserId>, StorageError> {
     match credentials {
-        Credentials::Password { identifier, .. } => {
-            passwords::user_named(server, identifier).await
-        }
+        Credentials::Password { identifier, .. } => passwords::user_named(server, identifier).await,
         Credentials::Token(_) | Credentials::ApplicationService { .. } => Ok(None),
     }
 }
@@ -127,13 +118,15 @@ pub async fn log_in(
 ) -> Result<(OwnedUserId, Issued), LoginError> {
     let mut batch = Batch::new();
     let user = match credentials {
-        Credentials::Password { identifier, password } => {
-            check_password(server, &identifier, password, &mut batch).await?
-        }
+        Credentials::Password {
+            identifier,
+            password,
+        } => check_password(server, &identifier, password, &mut batch).await?,
         Credentials::Token(token) => use_token(server, &token, &mut batch).await?,
-        Credentials::ApplicationService { service, identifier } => {
-            user_of_service(server, service, identifier.as_ref()).await?
-        }
+        Credentials::ApplicationService {
+            service,
+            identifier,
+        } => user_of_service(server, service, identifier.as_ref()).await?,
     };
     if user.is_locked {
         return Err(LoginError::Locked);
@@ -181,10 +174,15 @@ async fn use_token(server: &Server, text: &str, batch: &mut Batch) -> Result<Use
     let key = token::ticket_key(text);
     let ticket = server.store.ticket(TicketKind::Login, &key).await?;
     let now = server.clock.now();
-    let ticket =
-        ticket.filter(|ticket| ticket.expires > now).ok_or(LoginError::InvalidToken)?;
+    let ticket = ticket
+        .filter(|ticket| ticket.expires > now)
+        .ok_or(LoginError::InvalidToken)?;
     let user_id = UserId::parse(&ticket.data).map_err(|_| LoginError::InvalidToken)?;
-    let user = server.store.user(&user_id).await?.ok_or(LoginError::InvalidToken)?;
+    let user = server
+        .store
+        .user(&user_id)
+        .await?
+        .ok_or(LoginError::InvalidToken)?;
     if user.is_deactivated {
         return Err(LoginError::Deactivated);
     }
@@ -206,7 +204,11 @@ async fn user_of_service(
     if !service.owns_user(&user_id) {
         return Err(LoginError::NotItsUser);
     }
-    let user = server.store.user(&user_id).await?.ok_or(LoginError::WrongCredentials)?;
+    let user = server
+        .store
+        .user(&user_id)
+        .await?
+        .ok_or(LoginError::WrongCredentials)?;
     if user.is_deactivated {
         return Err(LoginError::Deactivated);
     }

@@ -64,7 +64,10 @@ pub async fn log_out_everywhere(server: &Server, access_token: &str) -> Result<(
     let mut batch = Batch::new();
     for device in server.store.devices(std::slice::from_ref(&user_id)).await? {
         let user_id = user_id.clone();
-        batch.push(AccountChange::RemoveDevice { user_id, device_id: device.device_id });
+        batch.push(AccountChange::RemoveDevice {
+            user_id,
+            device_id: device.device_id,
+        });
     }
     for token in server.store.tokens_of(&user_id).await? {
         if token.device_id.is_none() {
@@ -81,5 +84,7 @@ async fn token_record(server: &Server, access_token: &str) -> Result<AccessToken
         return Err(LogoutError::ApplicationService);
     }
     let token = server.store.token(&token::hash(access_token)).await?;
-    token.filter(|token| token.kind != TokenKind::Refresh).ok_or(LogoutError::UnknownToken)
+    token
+        .filter(|token| token.kind != TokenKind::Refresh)
+        .ok_or(LogoutError::UnknownToken)
 }

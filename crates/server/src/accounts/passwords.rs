@@ -23,7 +23,9 @@ pub fn parameters(server: &Server) -> PasswordParameters {
 
 /// Hashes a new password, after checking it against the policy.
 pub async fn hash(server: &Server, password: String) -> Result<String, PasswordError> {
-    let policy = PasswordPolicy { length_min: server.config.passwords.length_min };
+    let policy = PasswordPolicy {
+        length_min: server.config.passwords.length_min,
+    };
     policy.check(&password)?;
     hash_unchecked(server, password).await
 }
@@ -32,9 +34,11 @@ pub async fn hash(server: &Server, password: String) -> Result<String, PasswordE
 pub async fn hash_unchecked(server: &Server, password: String) -> Result<String, PasswordError> {
     let parameters = parameters(server);
     let salt: [u8; 16] = chance::bytes();
-    off_the_threads(server, move || password::hash(&password, &salt, &parameters))
-        .await
-        .ok_or(PasswordError::Failed)?
+    off_the_threads(server, move || {
+        password::hash(&password, &salt, &parameters)
+    })
+    .await
+    .ok_or(PasswordError::Failed)?
 }
 
 /// Whether this is the user's password. Takes as long when there is no such user.
@@ -62,9 +66,10 @@ pub async fn user_named(
             return Ok(user_id.filter(|user_id| server.is_local(user_id)));
         }
         Identifier::Threepid { medium, address } => (medium.as_str(), address.clone()),
-        Identifier::Phone { phone, .. } => {
-            ("msisdn", phone.chars().filter(char::is_ascii_digit).collect())
-        }
+        Identifier::Phone { phone, .. } => (
+            "msisdn",
+            phone.chars().filter(char::is_ascii_digit).collect(),
+        ),
     };
     let threepid = server.store.threepid(medium, &address).await?;
     Ok(threepid.map(|threepid| threepid.user_id))
@@ -126,7 +131,11 @@ pub async fn change(
 ) -> Result<(), PasswordChangeError> {
     let hash = hash(server, password).await?;
     let _turn = server.accounts.turn(user_id).await;
-    let mut user = server.store.user(user_id).await?.ok_or(PasswordChangeError::NoSuchUser)?;
+    let mut user = server
+        .store
+        .user(user_id)
+        .await?
+        .ok_or(PasswordChangeError::NoSuchUser)?;
     user.password_hash = Some(hash);
     let mut batch = Batch::new();
     passed.close(&mut batch);
@@ -136,7 +145,10 @@ pub async fn change(
         for device in server.store.devices(&[user_id.to_owned()]).await? {
             if Some(&*device.device_id) != kept {
                 let user_id = user_id.to_owned();
-                batch.push(AccountChange::RemoveDevice { user_id, device_id: device.device_id });
+                batch.push(AccountChange::RemoveDevice {
+                    user_id,
+                    device_id: device.device_id,
+                });
                 is_any_removed = true;
             }
         }

@@ -36,10 +36,8 @@ impl From<RefreshError> for MatrixError {
             RefreshError::Unknown => {
                 Self::unknown_token("The refresh token is not valid").with("soft_logout", true)
             }
-            RefreshError::Locked => {
-                Self::new(401, "M_USER_LOCKED", "This account has been locked")
-                    .with("soft_logout", true)
-            }
+            RefreshError::Locked => Self::new(401, "M_USER_LOCKED", "This account has been locked")
+                .with("soft_logout", true),
             RefreshError::Commit(error) => error.into(),
             RefreshError::Storage(error) => error.into(),
         }
@@ -50,13 +48,21 @@ impl From<RefreshError> for MatrixError {
 pub async fn refresh(server: &Server, refresh_token: &str) -> Result<Issued, RefreshError> {
     let now = server.clock.now();
     let hash = token::hash(refresh_token);
-    let shown = server.store.token(&hash).await?.ok_or(RefreshError::Unknown)?;
+    let shown = server
+        .store
+        .token(&hash)
+        .await?
+        .ok_or(RefreshError::Unknown)?;
     let is_current = shown.expires.is_none_or(|expires| expires > now);
     if shown.kind != TokenKind::Refresh || !is_current {
         return Err(RefreshError::Unknown);
     }
     let device_id = shown.device_id.clone().ok_or(RefreshError::Unknown)?;
-    let user = server.store.user(&shown.user_id).await?.ok_or(RefreshError::Unknown)?;
+    let user = server
+        .store
+        .user(&shown.user_id)
+        .await?
+        .ok_or(RefreshError::Unknown)?;
     if user.is_deactivated {
         return Err(RefreshError::Unknown);
     }
@@ -66,7 +72,9 @@ pub async fn refresh(server: &Server, refresh_token: &str) -> Result<Issued, Ref
     let mut batch = Batch::new();
     batch.expect(Expect::TokenExists(hash));
     let all = server.store.tokens_of(&shown.user_id).await?;
-    let of_device = all.iter().filter(|token| token.device_id.as_ref() == Some(&device_id));
+    let of_device = all
+        .iter()
+        .filter(|token| token.device_id.as_ref() == Some(&device_id));
     let of_device: Vec<&AccessToken> = of_device.collect();
     if of_device.len() >= DEVICE_TOKENS_MAX {
         let user_id = shown.user_id.clone();
@@ -80,10 +88,14 @@ pub async fn refresh(server: &Server, refresh_token: &str) -> Result<Issued, Ref
         }
     }
     let again_until = now.plus_ms(USED_TOKEN_LIFETIME_MS);
-    let expires = shown.expires.map_or(again_until, |expires| expires.min(again_until));
-    batch.push(AccountChange::PutToken(AccessToken { expires: Some(expires), ..shown.clone() }));
-    let issued =
-        tokens::issue_tokens(server, &shown.user_id, device_id, true, now, &mut batch);
+    let expires = shown
+        .expires
+        .map_or(again_until, |expires| expires.min(again_until));
+    batch.push(AccountChange::PutToken(AccessToken {
+        expires: Some(expires),
+        ..shown.clone()
+    }));
+    let issued = tokens::issue_tokens(server, &shown.user_id, device_id, true, now, &mut batch);
     match server.commit(batch).await {
         Ok(_) => Ok(issued),
         Err(CommitError::Stale(_)) => Err(RefreshError::Unknown),

@@ -42,7 +42,9 @@ pub struct NewAccount {
 
 impl std::fmt::Debug for NewAccount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewAccount").field("user_id", &self.user_id).finish_non_exhaustive()
+        f.debug_struct("NewAccount")
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,9 +104,11 @@ impl From<RegistrationError> for MatrixError {
             RegistrationError::Closed => Self::forbidden("Registration has been disabled"),
             RegistrationError::Name(error) => error.into(),
             RegistrationError::InUse => Self::user_in_use("User ID already taken."),
-            RegistrationError::Exclusive => {
-                Self::new(400, "M_EXCLUSIVE", "This user ID is reserved by an application service.")
-            }
+            RegistrationError::Exclusive => Self::new(
+                400,
+                "M_EXCLUSIVE",
+                "This user ID is reserved by an application service.",
+            ),
             RegistrationError::TokenUsedUp => Self::forbidden("Invalid registration token"),
             RegistrationError::Password(error) => error.into(),
             RegistrationError::Issue(error) => error.into(),
@@ -131,8 +135,11 @@ pub async fn free_user_id(
     service: Option<&ApplicationService>,
 ) -> Result<OwnedUserId, RegistrationError> {
     let server_name = &server.config.server_name;
-    let registrant =
-        if service.is_some() { Registrant::ApplicationService } else { Registrant::Person };
+    let registrant = if service.is_some() {
+        Registrant::ApplicationService
+    } else {
+        Registrant::Person
+    };
     let Some(username) = username else {
         for _ in 0..GENERATED_NAMES_MAX {
             let localpart = names::generated_localpart(&chance::bytes());
@@ -147,9 +154,10 @@ pub async fn free_user_id(
     let user_id = names::new_user_id(&localpart, server_name, registrant)?;
     let is_reserved = match service {
         Some(service) => !service.owns_user(&user_id),
-        None => {
-            server.application_services().iter().any(|service| service.reserves_user(&user_id))
-        }
+        None => server
+            .application_services()
+            .iter()
+            .any(|service| service.reserves_user(&user_id)),
     };
     if is_reserved {
         return Err(RegistrationError::Exclusive);
@@ -167,7 +175,12 @@ pub async fn register(
     session: Option<&WantedSession>,
     passed: &Passed,
 ) -> Result<Option<Issued>, RegistrationError> {
-    let NewAccount { user_id, password, display_name, .. } = account;
+    let NewAccount {
+        user_id,
+        password,
+        display_name,
+        ..
+    } = account;
     let password_hash = match password {
         Some(password) => Some(passwords::hash(server, password).await?),
         None => None,

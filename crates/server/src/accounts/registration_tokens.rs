@@ -15,7 +15,9 @@ pub async fn is_valid(server: &Server, token: &str) -> Result<bool, StorageError
         return Ok(false);
     };
     let is_current = known.expires.is_none_or(|expires| expires > now);
-    let is_left = known.uses_allowed.is_none_or(|allowed| known.completed < allowed);
+    let is_left = known
+        .uses_allowed
+        .is_none_or(|allowed| known.completed < allowed);
     Ok(is_current && is_left)
 }
 
@@ -34,7 +36,10 @@ pub async fn count_use(
     let Some(mut known) = server.store.registration_token(token).await? else {
         return Ok(false);
     };
-    batch.expect(Expect::RegistrationTokenUsed(token.to_owned(), known.completed));
+    batch.expect(Expect::RegistrationTokenUsed(
+        token.to_owned(),
+        known.completed,
+    ));
     known.completed += 1;
     batch.push(AccountChange::PutRegistrationToken(known));
     Ok(true)

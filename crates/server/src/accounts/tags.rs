@@ -54,7 +54,10 @@ pub async fn tags(
     user_id: &UserId,
     room_id: &RoomId,
 ) -> Result<Map<String, Value>, StorageError> {
-    let entry = server.store.account_data_entry(user_id, Some(room_id), KIND).await?;
+    let entry = server
+        .store
+        .account_data_entry(user_id, Some(room_id), KIND)
+        .await?;
     let content = entry.and_then(|entry| entry.content).unwrap_or_default();
     match serde_json::from_str(&content) {
         Ok(Value::Object(mut content)) => match content.remove("tags") {
@@ -76,7 +79,10 @@ pub async fn put(
     if tag.is_empty() || tag.len() > TAG_BYTES_MAX {
         return Err(TagError::Name);
     }
-    if content.get("order").is_some_and(|order| !order.is_number() && !order.is_null()) {
+    if content
+        .get("order")
+        .is_some_and(|order| !order.is_number() && !order.is_null())
+    {
         return Err(TagError::Order);
     }
     let content = Value::Object(content);

@@ -41,7 +41,9 @@ pub struct Issued {
 
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("device_id", &self.device_id).finish_non_exhaustive()
+        f.debug_struct("Issued")
+            .field("device_id", &self.device_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,7 +114,14 @@ pub async fn issue(
             user_agent: None,
         }));
     }
-    Ok(issue_tokens(server, user_id, device_id, wanted.with_refresh_token, now, batch))
+    Ok(issue_tokens(
+        server,
+        user_id,
+        device_id,
+        wanted.with_refresh_token,
+        now,
+        batch,
+    ))
 }
 
 /// Makes tokens for a device that exists.
@@ -137,7 +146,11 @@ pub(super) fn issue_tokens(
         }));
     };
     let access = token::access(&chance::bytes());
-    put(TokenKind::Access, access.hash, expires_in_ms.map(|ms| now.plus_ms(ms)));
+    put(
+        TokenKind::Access,
+        access.hash,
+        expires_in_ms.map(|ms| now.plus_ms(ms)),
+    );
     let refresh = with_refresh_token.then(|| token::refresh(&chance::bytes()));
     if let Some(refresh) = &refresh {
         put(TokenKind::Refresh, refresh.hash, None);
@@ -155,7 +168,10 @@ async fn refuse_cross_signing_key(
     user_id: &UserId,
     device_id: &OwnedDeviceId,
 ) -> Result<(), IssueError> {
-    let keys = server.store.cross_signing_keys(&[user_id.to_owned()]).await?;
+    let keys = server
+        .store
+        .cross_signing_keys(&[user_id.to_owned()])
+        .await?;
     let mut public_keys = keys.iter().filter_map(cross_signing_public_key);
     if public_keys.any(|key| key == device_id.as_str()) {
         return Err(IssueError::CrossSigningKey);

@@ -1,9 +1,7 @@
 //! Backups of room keys (Client-Server API, "Server-side key backups").
 
 use lyceum_account::backup::{self, BackupError};
-use lyceum_model::{
-    AccountChange, BackupSession, BackupVersion, Batch, Expect, MatrixError,
-};
+use lyceum_model::{AccountChange, BackupSession, BackupVersion, Batch, Expect, MatrixError};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::{RoomId, UserId};
 use serde_json::Value;
@@ -116,7 +114,11 @@ pub async fn version(
     user_id: &UserId,
     version: Option<u64>,
 ) -> Result<BackupVersion, BackupAccessError> {
-    server.store.backup(user_id, version).await?.ok_or(BackupAccessError::NotFound)
+    server
+        .store
+        .backup(user_id, version)
+        .await?
+        .ok_or(BackupAccessError::NotFound)
 }
 
 /// Replaces the `auth_data` of a backup.
@@ -129,7 +131,12 @@ pub async fn update(
     let _turn = server.accounts.turn(user_id).await;
     let current = version(server, user_id, Some(number)).await?;
     let auth_data = backup::check_version_update(&current, body)?;
-    server.commit(AccountChange::PutBackup(BackupVersion { auth_data, ..current })).await?;
+    server
+        .commit(AccountChange::PutBackup(BackupVersion {
+            auth_data,
+            ..current
+        }))
+        .await?;
     Ok(())
 }
 
@@ -141,7 +148,10 @@ pub async fn remove(
 ) -> Result<(), BackupAccessError> {
     let _turn = server.accounts.turn(user_id).await;
     version(server, user_id, Some(number)).await?;
-    let change = AccountChange::RemoveBackup { user_id: user_id.to_owned(), version: number };
+    let change = AccountChange::RemoveBackup {
+        user_id: user_id.to_owned(),
+        version: number,
+    };
     server.commit(change).await?;
     Ok(())
 }
@@ -158,7 +168,11 @@ pub async fn put_sessions(
         return Err(BackupAccessError::TooMany);
     }
     let _turn = server.accounts.turn(user_id).await;
-    let newest = server.store.backup(user_id, None).await?.ok_or(BackupAccessError::NotFound)?;
+    let newest = server
+        .store
+        .backup(user_id, None)
+        .await?
+        .ok_or(BackupAccessError::NotFound)?;
     backup::check_write(number, Some(newest.version))?;
     let existing = server
         .store
@@ -188,8 +202,9 @@ pub async fn sessions(
 ) -> Result<Vec<BackupSession>, BackupAccessError> {
     version(server, user_id, Some(number)).await?;
     let store = &server.store;
-    let sessions =
-        store.backup_sessions(user_id, number, part.room_id(), part.session_id()).await?;
+    let sessions = store
+        .backup_sessions(user_id, number, part.room_id(), part.session_id())
+        .await?;
     if sessions.is_empty() && matches!(part, Part::Session(..)) {
         return Err(BackupAccessError::KeyNotFound);
     }
@@ -206,8 +221,9 @@ pub async fn remove_sessions(
     let _turn = server.accounts.turn(user_id).await;
     let current = version(server, user_id, Some(number)).await?;
     let store = &server.store;
-    let existing =
-        store.backup_sessions(user_id, number, part.room_id(), part.session_id()).await?;
+    let existing = store
+        .backup_sessions(user_id, number, part.room_id(), part.session_id())
+        .await?;
     if !existing.is_empty() {
         let change = AccountChange::RemoveBackupSessions {
             user_id: user_id.to_owned(),
@@ -227,5 +243,8 @@ async fn standing(
     number: u64,
 ) -> Result<Standing, BackupAccessError> {
     let current = version(server, user_id, Some(number)).await?;
-    Ok(Standing { etag: current.etag, count: current.count })
+    Ok(Standing {
+        etag: current.etag,
+        count: current.count,
+    })
 }

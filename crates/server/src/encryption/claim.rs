@@ -55,10 +55,13 @@ pub async fn claim(
     if wanted.len() > KEYS_MAX {
         return Err(ClaimError::TooMany);
     }
-    let (local, remote): (Vec<_>, Vec<_>) =
-        wanted.into_iter().partition(|(user_id, ..)| server.is_local(user_id));
-    let failures =
-        remote.into_iter().map(|(user_id, ..)| user_id.server_name().to_owned()).collect();
+    let (local, remote): (Vec<_>, Vec<_>) = wanted
+        .into_iter()
+        .partition(|(user_id, ..)| server.is_local(user_id));
+    let failures = remote
+        .into_iter()
+        .map(|(user_id, ..)| user_id.server_name().to_owned())
+        .collect();
     let mut stale = None;
     for _ in 0..ATTEMPTS_MAX {
         let found = server.store.claimable_keys(&local).await?;
@@ -68,14 +71,22 @@ pub async fn claim(
             let key_id = claimable.key.key_id.clone();
             keys.push((user_id.clone(), device_id.clone(), claimable.key));
             if claimable.is_fallback {
-                batch.push(AccountChange::FallbackKeyUsed { user_id, device_id, key_id });
+                batch.push(AccountChange::FallbackKeyUsed {
+                    user_id,
+                    device_id,
+                    key_id,
+                });
             } else {
                 batch.expect(Expect::OneTimeKeyExists(
                     user_id.clone(),
                     device_id.clone(),
                     key_id.clone(),
                 ));
-                batch.push(AccountChange::TakeOneTimeKey { user_id, device_id, key_id });
+                batch.push(AccountChange::TakeOneTimeKey {
+                    user_id,
+                    device_id,
+                    key_id,
+                });
             }
         }
         if keys.is_empty() {

@@ -89,5 +89,10 @@ async fn check(
     let device_ids: Vec<OwnedDeviceId> =
         devices.into_iter().map(|device| device.device_id).collect();
     let existing = CrossSigningKeys::from_slice(&existing, user_id);
-    Ok(keys::check_cross_signing(user_id, body, &existing, &device_ids)?)
+    Ok(keys::check_cross_signing(
+        user_id,
+        body,
+        &existing,
+        &device_ids,
+    )?)
 }

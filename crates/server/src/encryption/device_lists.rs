@@ -43,13 +43,15 @@ pub async fn device_list_changes(
     if from >= to {
         return Ok(DeviceListChanges::default());
     }
-    let cell = server.feed.user(&*server.store, user_id, server.clock.now()).await?;
+    let cell = server
+        .feed
+        .user(&*server.store, user_id, server.clock.now())
+        .await?;
     let happened = match cell.touches(from, to) {
         Some(touches) => from_touches(touches),
         None => from_storage(server, user_id, from, to).await?,
     };
-    if happened.keys.is_empty() && happened.own_rooms.is_empty() && happened.neighbours.is_empty()
-    {
+    if happened.keys.is_empty() && happened.own_rooms.is_empty() && happened.neighbours.is_empty() {
         return Ok(DeviceListChanges::default());
     }
     let memberships = cell.memberships();
@@ -81,8 +83,13 @@ pub async fn device_list_changes(
         if is_joined == was_joined {
             continue;
         }
-        let Some(room) = server.rooms.room(&room_id).await? else { continue };
-        let members = room.state.joined_members().map(|(member, _)| member.to_owned());
+        let Some(room) = server.rooms.room(&room_id).await? else {
+            continue;
+        };
+        let members = room
+            .state
+            .joined_members()
+            .map(|(member, _)| member.to_owned());
         if is_joined {
             met.extend(members);
         } else {
@@ -91,8 +98,14 @@ pub async fn device_list_changes(
     }
     let shares = |other: &UserId| shared.iter().any(|room| is_member(room, other));
     Ok(DeviceListChanges {
-        changed: met.into_iter().filter(|other| other == user_id || shares(other)).collect(),
-        left: parted.into_iter().filter(|other| other != user_id && !shares(other)).collect(),
+        changed: met
+            .into_iter()
+            .filter(|other| other == user_id || shares(other))
+            .collect(),
+        left: parted
+            .into_iter()
+            .filter(|other| other != user_id && !shares(other))
+            .collect(),
     })
 }
 
@@ -131,15 +144,30 @@ async fn from_storage(
     let store = &server.store;
     let changes = store.changes_for(user_id, from, to).await?;
     let mut happened = Happened {
-        keys: store.device_list_changes(from, to).await?.into_iter().collect(),
-        own_rooms: changes.memberships.into_iter().map(|own| own.room_id).collect(),
+        keys: store
+            .device_list_changes(from, to)
+            .await?
+            .into_iter()
+            .collect(),
+        own_rooms: changes
+            .memberships
+            .into_iter()
+            .map(|own| own.room_id)
+            .collect(),
         neighbours: BTreeSet::new(),
     };
     for room_id in changes.timelines {
-        let Some(last) = last_event(server, &room_id, to).await? else { continue };
+        let Some(last) = last_event(server, &room_id, to).await? else {
+            continue;
+        };
         let first = last_event(server, &room_id, from).await?;
-        let after = |event_id| StateOf { event_id, side: StateSide::After };
-        let entries = store.state_difference(first.map(after), after(last)).await?;
+        let after = |event_id| StateOf {
+            event_id,
+            side: StateSide::After,
+        };
+        let entries = store
+            .state_difference(first.map(after), after(last))
+            .await?;
         for event in entries.unwrap_or_default() {
             if &*event.kind == "m.room.member"
                 && let Some(key) = &event.state_key
@@ -168,7 +196,10 @@ async fn last_event(
         limit: 1,
     };
     let stored = server.store.timeline(page).await?;
-    Ok(stored.into_iter().next().map(|stored| stored.event.id.clone()))
+    Ok(stored
+        .into_iter()
+        .next()
+        .map(|stored| stored.event.id.clone()))
 }
 
 /// Whether the user was a member of a room at a commit.
@@ -182,10 +213,17 @@ async fn was_joined(
     struct Member {
         membership: Membership,
     }
-    let Some(event_id) = last_event(server, room_id, at).await? else { return Ok(false) };
-    let of = StateOf { event_id, side: StateSide::After };
+    let Some(event_id) = last_event(server, room_id, at).await? else {
+        return Ok(false);
+    };
+    let of = StateOf {
+        event_id,
+        side: StateSide::After,
+    };
     let wanted = StateWanted::Keys(vec![StateKey::new("m.room.member", user_id.as_str())]);
-    let Some(entries) = server.store.state_at(of, wanted).await? else { return Ok(false) };
+    let Some(entries) = server.store.state_at(of, wanted).await? else {
+        return Ok(false);
+    };
     let member = entries.first();
     let member = member.and_then(|event| serde_json::from_str(event.content.get()).ok());
     Ok(member.is_some_and(|member: Member| member.membership == Membership::Join))

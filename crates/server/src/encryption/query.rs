@@ -23,8 +23,9 @@ pub async fn query(
     viewer: &UserId,
     wanted: BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
 ) -> Result<Queries, StorageError> {
-    let (local, remote): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        wanted.into_iter().partition(|(user_id, _)| server.is_local(user_id));
+    let (local, remote): (BTreeMap<_, _>, BTreeMap<_, _>) = wanted
+        .into_iter()
+        .partition(|(user_id, _)| server.is_local(user_id));
     let user_ids: Vec<OwnedUserId> = local.keys().cloned().collect();
     let store = &server.store;
     let devices = store.device_keys(&user_ids).await?;
@@ -44,6 +45,9 @@ pub async fn query(
     };
     Ok(Queries {
         answer: keys::query_answer(Some(viewer), &local, &found),
-        failures: remote.into_keys().map(|user_id| user_id.server_name().to_owned()).collect(),
+        failures: remote
+            .into_keys()
+            .map(|user_id| user_id.server_name().to_owned())
+            .collect(),
     })
 }

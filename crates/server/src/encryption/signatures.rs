@@ -53,12 +53,17 @@ pub async fn upload(
         return Err(SignaturesError::TooMany);
     }
     let users: BTreeSet<OwnedUserId> = targets.into_iter().chain([owned.clone()]).collect();
-    let users: Vec<OwnedUserId> =
-        users.into_iter().filter(|user_id| server.is_local(user_id)).collect();
+    let users: Vec<OwnedUserId> = users
+        .into_iter()
+        .filter(|user_id| server.is_local(user_id))
+        .collect();
     let _turn = server.accounts.turn(user_id).await;
     let devices = server.store.device_keys(&[owned]).await?;
     let cross_signing = server.store.cross_signing_keys(&users).await?;
-    let facts = SignatureFacts { devices: &devices, cross_signing: &cross_signing };
+    let facts = SignatureFacts {
+        devices: &devices,
+        cross_signing: &cross_signing,
+    };
     let uploaded = keys::check_signatures(user_id, body, &facts)?;
     let mut batch = Batch::new();
     for signature in uploaded.signatures {

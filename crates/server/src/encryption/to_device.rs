@@ -100,18 +100,26 @@ async fn deliveries(
     kind: &str,
     messages: &Messages,
 ) -> Result<Batch, SendError> {
-    let local: Vec<OwnedUserId> =
-        messages.keys().filter(|user_id| server.is_local(user_id)).cloned().collect();
+    let local: Vec<OwnedUserId> = messages
+        .keys()
+        .filter(|user_id| server.is_local(user_id))
+        .cloned()
+        .collect();
     let mut devices: BTreeMap<OwnedUserId, Vec<OwnedDeviceId>> = BTreeMap::new();
     for device in server.store.devices(&local).await? {
-        devices.entry(device.user_id).or_default().push(device.device_id);
+        devices
+            .entry(device.user_id)
+            .or_default()
+            .push(device.device_id);
     }
     let mut batch = Batch::new();
     batch.expect(Expect::TransactionAbsent(transaction.clone()));
     let mut deliveries = 0;
     for (user_id, contents) in messages {
         for device_id in devices.remove(user_id).unwrap_or_default() {
-            let content = contents.get(device_id.as_str()).or_else(|| contents.get("*"));
+            let content = contents
+                .get(device_id.as_str())
+                .or_else(|| contents.get("*"));
             let Some(content) = content else { continue };
             deliveries += 1;
             if deliveries > MESSAGES_MAX {

@@ -89,7 +89,10 @@ pub async fn upload(
         });
     }
     if !batch.changes.is_empty() {
-        batch.expect(Expect::DeviceExists(user_id.to_owned(), device_id.to_owned()));
+        batch.expect(Expect::DeviceExists(
+            user_id.to_owned(),
+            device_id.to_owned(),
+        ));
         server.commit(batch).await?;
     }
     let mut counts = store.key_counts(user_id, device_id).await?.one_time;
