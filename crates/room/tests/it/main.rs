@@ -3,6 +3,7 @@
 mod bad_input;
 mod creation;
 mod heads;
+mod hostile;
 mod memberships;
 mod permissions;
 mod properties;
