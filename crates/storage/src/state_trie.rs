@@ -235,7 +235,7 @@ pub fn difference<N: AsRef<[u8]>, E>(
                 Node::Branch { children, .. } => {
                     pairs
                         .iter_mut()
-                        .zip(children.into_iter())
+                        .zip(*children)
                         .for_each(|(pair, child)| pair.0 = child);
                 }
             }
@@ -248,7 +248,7 @@ pub fn difference<N: AsRef<[u8]>, E>(
                 Node::Branch { children, .. } => {
                     pairs
                         .iter_mut()
-                        .zip(children.into_iter())
+                        .zip(*children)
                         .for_each(|(pair, child)| pair.1 = child);
                 }
             }
@@ -385,7 +385,7 @@ fn change_node<N: AsRef<[u8]>, E>(
         // So few entries lie in leaves only: those that changed are at hand.
         let mut entries = Vec::new();
         let mut unchanged = Vec::new();
-        for (subtree, child) in subtrees.into_iter().zip(children.into_iter()) {
+        for (subtree, child) in subtrees.into_iter().zip(*children) {
             match subtree {
                 Some(Subtree::Leaf(changed)) => entries.extend(changed),
                 Some(Subtree::Branch(hash, _)) => return Err(TrieError::Damaged(hash.0)),

@@ -94,10 +94,11 @@ fn user(name: &str) -> OwnedUserId {
 /// An event whose id is `$room-name`; `state` is its type and state key.
 fn event(room: &str, name: &str, state: Option<(&str, &str)>, content: Value) -> Arc<Event> {
     let mut value = json!({
-        "auth_events": [], "content": content, "depth": 1, "hashes": {"sha256": "x"},
+        "auth_events": [], "depth": 1, "hashes": {"sha256": "x"},
         "origin_server_ts": 1, "prev_events": [], "room_id": format!("!{room}:cases.example"),
         "sender": user("alice"), "signatures": {}, "type": "m.room.message",
     });
+    value["content"] = content;
     if let Some((kind, key)) = state {
         value["type"] = json!(kind);
         value["state_key"] = json!(key);

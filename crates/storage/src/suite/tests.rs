@@ -5,10 +5,14 @@ use lyceum_model::{AccountChange, Change, Placement};
 
 use super::*;
 
+type Bug = fn(&mut Batch);
+/// One store under both its names.
+type Known = (Arc<dyn Store>, Arc<MemoryStore>);
+
 #[derive(Default)]
 struct Memory {
-    stores: Mutex<Vec<(Arc<dyn Store>, Arc<MemoryStore>)>>,
-    bug: Option<fn(&mut Batch)>,
+    stores: Mutex<Vec<Known>>,
+    bug: Option<Bug>,
 }
 
 impl Memory {
@@ -75,7 +79,7 @@ fn the_memory_engine_agrees_with_itself() {
 /// notice each.
 #[test]
 fn planted_bugs_are_found() {
-    let bugs: [(&str, fn(&mut Batch)); 16] = [
+    let bugs: [(&str, Bug); 16] = [
         ("outliers are never promoted", |batch| {
             each_room_change(batch, |change| match change {
                 RoomChange::Append {

@@ -589,11 +589,12 @@ impl WorldRoom {
         let hash = chance.base64(43, false);
         let signature = chance.base64(86, false);
         let mut value = json!({
-            "auth_events": auth, "content": content, "depth": depth, "hashes": {"sha256": hash},
+            "auth_events": auth, "depth": depth, "hashes": {"sha256": hash},
             "origin_server_ts": now, "prev_events": prev, "sender": sender,
             "signatures": {sender.server_name().as_str(): {"ed25519:a_1": signature}},
             "type": kind,
         });
+        value["content"] = content;
         if kind != "m.room.create" || self.version != RoomVersionId::V12 {
             value["room_id"] = json!(self.room_id);
         }

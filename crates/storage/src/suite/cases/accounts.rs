@@ -1,5 +1,7 @@
 //! Users, devices, tokens, account data, and files.
 
+use std::slice::from_ref;
+
 use lyceum_model::{
     AccessToken, AccountChange, Change, Device, Media, MediaChange, MediaId, Position, Presence,
     PresenceState, RegistrationToken, RoomChange, Threepid, Ticket, TicketKind, Timestamp,
@@ -478,7 +480,7 @@ async fn presence_is_told(case: &Case<'_>) {
         .presence_changes(start, third, 1)
         .await
         .expect("an answer");
-    assert_eq!(changes, [z.clone()]);
+    assert_eq!(changes, from_ref(&z));
     let ids = [user("pre-z"), user("pre-nobody"), user("pre-b")];
     assert_eq!(case.store.presence(&ids).await.expect("an answer"), [b, z]);
 }
@@ -531,7 +533,7 @@ async fn erased_users_leave_a_record(case: &Case<'_>) {
     );
     assert_eq!(
         store
-            .devices(&[gone.clone()])
+            .devices(from_ref(&gone))
             .await
             .expect("an answer")
             .len(),
@@ -539,7 +541,7 @@ async fn erased_users_leave_a_record(case: &Case<'_>) {
     );
     assert_eq!(
         store
-            .profiles(&[gone.clone()])
+            .profiles(from_ref(&gone))
             .await
             .expect("an answer")
             .len(),

@@ -1,5 +1,7 @@
 //! Keys, signatures, messages to devices, backups.
 
+use std::slice::from_ref;
+
 use lyceum_model::{
     AccountChange, BackupSession, BackupVersion, Change, CrossSigningKey, CrossSigningUsage,
     DeviceKeys, KeySignature, OneTimeKey, Position, ToDevice,
@@ -46,10 +48,7 @@ async fn keys_are_handed_out_once(case: &Case<'_>) {
     };
     let next = async || {
         let wanted = (otto.clone(), device_id.clone(), "s".to_owned());
-        let keys = case
-            .store
-            .claimable_keys(std::slice::from_ref(&wanted))
-            .await;
+        let keys = case.store.claimable_keys(from_ref(&wanted)).await;
         keys.expect("an answer").remove(&wanted)
     };
     let counts = async || {
@@ -187,7 +186,7 @@ async fn identities_and_signatures(case: &Case<'_>) {
     let found = store.signatures(&ids).await.expect("an answer");
     assert_eq!(found, [other_key.clone(), by_ivo.clone(), over_one_again]);
     assert_eq!(
-        store.signatures(&[ivo.clone()]).await.expect("an answer"),
+        store.signatures(from_ref(&ivo)).await.expect("an answer"),
         []
     );
     let remove = AccountChange::RemoveDevice {

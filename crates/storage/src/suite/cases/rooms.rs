@@ -1,5 +1,7 @@
 //! Events, states, standings, and what else belongs to rooms.
 
+use std::slice::from_ref;
+
 use lyceum_model::{
     AccountChange, Alias, Appended, Membership, Placement, Position, Receipt, ReceiptKind,
     RoomChange, Seq, StateBefore, StateKey, Timestamp, TransactionId, TransactionOutcome,
@@ -160,7 +162,7 @@ async fn an_event_comes_again(case: &Case<'_>) {
     );
     let stored = case
         .store
-        .events(&[hello.id.clone()])
+        .events(from_ref(&hello.id))
         .await
         .expect("an answer");
     assert_eq!(stored[0].event.json, hello.json);
@@ -178,7 +180,7 @@ async fn an_event_comes_again(case: &Case<'_>) {
         .await;
     let stored = case
         .store
-        .events(&[late.id.clone()])
+        .events(from_ref(&late.id))
         .await
         .expect("an answer");
     assert_eq!(
@@ -189,7 +191,7 @@ async fn an_event_comes_again(case: &Case<'_>) {
     let committed = case.commit([timeline(&late, after(&hello))]).await;
     let stored = case
         .store
-        .events(&[late.id.clone()])
+        .events(from_ref(&late.id))
         .await
         .expect("an answer");
     assert_eq!(
@@ -210,7 +212,7 @@ async fn an_event_comes_again(case: &Case<'_>) {
     case.commit([timeline(&unwanted, after(&hello))]).await;
     let stored = case
         .store
-        .events(&[unwanted.id.clone()])
+        .events(from_ref(&unwanted.id))
         .await
         .expect("an answer");
     assert_eq!(
@@ -393,7 +395,7 @@ async fn a_redaction_replaces(case: &Case<'_>) {
     case.commit([redact.into()]).await;
     let stored = case
         .store
-        .events(&[hello.id.clone()])
+        .events(from_ref(&hello.id))
         .await
         .expect("an answer");
     assert_eq!(stored[0].event.json, redacted.json);
@@ -409,7 +411,7 @@ async fn a_redaction_replaces(case: &Case<'_>) {
     case.commit([timeline(&because, after(&hello))]).await;
     let stored = case
         .store
-        .events(&[hello.id.clone()])
+        .events(from_ref(&hello.id))
         .await
         .expect("an answer");
     let redaction = stored[0]
@@ -687,7 +689,7 @@ async fn a_purged_room_is_gone(case: &Case<'_>) {
     assert!(store.room(&room_id).await.expect("an answer").is_none());
     assert!(
         store
-            .events(&[hello.id.clone()])
+            .events(from_ref(&hello.id))
             .await
             .expect("an answer")
             .is_empty()
@@ -765,7 +767,7 @@ async fn broken_batches_leave_nothing(case: &Case<'_>) {
         );
         assert!(
             case.store
-                .events(&[good.id.clone()])
+                .events(from_ref(&good.id))
                 .await
                 .expect("an answer")
                 .is_empty()
