@@ -21,12 +21,17 @@ pub fn parameters(server: &Server) -> PasswordParameters {
     }
 }
 
-/// Hashes a new password, after checking it against the policy.
-pub async fn hash(server: &Server, password: String) -> Result<String, PasswordError> {
+/// Whether a new password is allowed.
+pub fn check_policy(server: &Server, password: &str) -> Result<(), PasswordError> {
     let policy = PasswordPolicy {
         length_min: server.config.passwords.length_min,
     };
-    policy.check(&password)?;
+    policy.check(password)
+}
+
+/// Hashes a new password, after checking it against the policy.
+pub async fn hash(server: &Server, password: String) -> Result<String, PasswordError> {
+    check_policy(server, &password)?;
     hash_unchecked(server, password).await
 }
 

@@ -1,0 +1,12 @@
+//! `/voip/…`.
+
+mod turn_server;
+
+use std::sync::Arc;
+
+use axum::{Router, routing::get};
+use lyceum_edge::{App, client};
+
+pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    client(router, "/voip/turnServer", get(turn_server::turn_server))
+}
