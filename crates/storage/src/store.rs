@@ -271,7 +271,8 @@ pub struct MediaPage {
 /// - Receipts and typing are kept for known rooms only.
 /// - `EraseUserData` takes account data, filters, unread counts, profile, presence, addresses,
 ///   receipts, backups, the keys of all devices, cross-signing keys, and signatures by or over the
-///   user's keys. Devices, tokens, waiting messages and the record stay.
+///   user's keys. Devices, tokens, waiting messages, the record and the
+///   number of the newest backup stay.
 /// - `Purge` takes the room with its events, aliases, standings, receipts, typing, and all users'
 ///   account data and unread counts of it. It may be created anew, with revision 0 and place 1.
 ///
