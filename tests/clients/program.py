@@ -1,0 +1,299 @@
+"""The program as an admin meets it: first start without a file, command line, environment, TLS, the end.
+
+Starts BINARY (CLIENTS_BINARY) by itself, in folders of its own.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from lyceum_process import answers, free_port
+
+BINARY = os.environ["CLIENTS_BINARY"]
+PASSWORD = "correct horse battery staple 7"
+counts = {"passed": 0, "failed": 0}
+
+
+class Failed(Exception):
+    pass
+
+
+def expect(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def check(body):
+    """Runs a check; its documentation is its name."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="lyceum-program-") as folder:
+        try:
+            body(Path(folder))
+        except Exception as error:  # a failed check must not end the suite
+            counts["failed"] += 1
+            why = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            print(f"FAILED program: {body.__doc__}: {why}".replace("\n", " ⏎ "), flush=True)
+            return
+    counts["passed"] += 1
+    print(f"ok     program: {body.__doc__} ({(time.monotonic() - started) * 1000:.0f} ms)", flush=True)
+
+
+class Running:
+    """A started process and what it says."""
+
+    def __init__(self, folder, *arguments, port=None, environment=None, scheme="http"):
+        self.port = port or free_port()
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self.file = folder / "said.log"
+        with self.file.open("ab") as out:
+            self.process = subprocess.Popen([BINARY, "serve", *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=folder,
+                                            env=dict(os.environ, **(environment or {})), start_new_session=True)
+
+    def wait(self, seconds=15):
+        end = time.monotonic() + seconds
+        while not (answers(self.url) if self.url.startswith("http:") else self.listens()):
+            expect(self.process.poll() is None, f"it ended with {self.process.returncode}: {self.said()[-500:]}")
+            expect(time.monotonic() < end, f"no answer: {self.said()[-500:]}")
+            time.sleep(0.01)
+        return self
+
+    def listens(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def said(self):
+        return self.file.read_text(errors="replace")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def ask(method, url, body=None, token=None, context=None):
+    request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+            return answer.status, json.loads(answer.read() or b"{}")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"{}")
+
+
+def log_in(url, user, password=PASSWORD):
+    return ask("POST", f"{url}/_matrix/client/v3/login", {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": user}, "password": password})
+
+
+def command(folder, *arguments, stdin=""):
+    finished = subprocess.run([BINARY, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, timeout=30)
+    return finished.returncode, finished.stdout + finished.stderr
+
+
+@check
+def defaults(folder):
+    """config --defaults prints TOML with every key described"""
+    code, text = command(folder, "config", "--defaults")
+    expect(code == 0, text)
+    table = tomllib.loads(text)
+    expect(table["server_name"] == "localhost:8008" and table["registration"]["mode"] == "closed" and table["rooms"]["default_version"] == "12", f"{table}")
+    for section in ("storage", "registration", "rooms", "rate_limits", "federation", "application_services"):
+        expect(section in table, f"{section} is missing")
+    bare = [line for before, line in zip([""] + text.splitlines(), text.splitlines())
+            if re.match(r"\w+ = ", line) and "#" not in line and not before.strip().startswith("#") and not re.match(r"\w+ = ", before)]
+    expect(not bare, f"keys without a description: {bare[:5]}")
+
+
+@check
+def first_start(folder):
+    """serve without a file greets, and opens registration by the token it prints"""
+    port = free_port()
+    with Running(folder, "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        said = server.said()
+        expect(str(port) in said, f"the address: {said}")
+        expect("data" in said, f"where the data lies: {said}")
+        expect("user add" in said and "--admin" in said, f"how to make the first admin: {said}")
+        status, challenge = ask("POST", f"{server.url}/_matrix/client/v3/register", {"username": "first", "password": PASSWORD})
+        expect(status == 401 and any("m.login.registration_token" in flow["stages"] for flow in challenge["flows"]), f"{status} {challenge}")
+        wrong = {"type": "m.login.registration_token", "token": "nonsense", "session": challenge["session"]}
+        status, answer = ask("POST", f"{server.url}/_matrix/client/v3/register", {"username": "first", "password": PASSWORD, "auth": wrong})
+        expect(status == 401 and "user_id" not in answer, f"a wrong token: {status} {answer}")
+        words = [word for word in re.findall(r"[A-Za-z0-9_~.-]{8,64}", said)]
+        for word in words:
+            _, valid = ask("GET", f"{server.url}/_matrix/client/v1/register/m.login.registration_token/validity?token={word}")
+            if valid.get("valid"):
+                break
+        else:
+            raise Failed(f"no registration token in: {said}")
+        status, answer = ask("POST", f"{server.url}/_matrix/client/v3/register", {"username": "first", "password": PASSWORD, "auth": {"type": "m.login.registration_token", "token": word, "session": challenge["session"]}})
+        if status == 401:
+            status, answer = ask("POST", f"{server.url}/_matrix/client/v3/register", {"username": "first", "password": PASSWORD, "auth": {"type": "m.login.dummy", "session": challenge["session"]}})
+        expect(status == 200 and answer["user_id"].startswith("@first:localhost"), f"registration by the token: {status} {answer}")
+        expect((folder / "data").is_dir(), "the data lies in ./data")
+        expect(oct((folder / "data").stat().st_mode & 0o077) == "0o0", "nobody else can read the data folder")
+    with Running(folder, "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        status, answer = log_in(server.url, "first")
+        expect(status == 200, f"after a kill and a start: {status} {answer}")
+
+
+@check
+def users(folder):
+    """user add, passwd and admin, while the server runs and while not"""
+    place = ("--data", str(folder / "d"), "--server-name", "test.example")
+    code, said = command(folder, "user", "add", "early", "--admin", "--password", PASSWORD, *place)
+    expect(code == 0, f"before any start: {said}")
+    port = free_port()
+    with Running(folder, *place, "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        status, answer = log_in(server.url, "early")
+        expect(status == 200 and answer["user_id"] == "@early:test.example", f"made before the start: {status} {answer}")
+        code, said = command(folder, "user", "add", "late", *place, stdin=f"{PASSWORD}\n")
+        expect(code == 0, f"beside a running server: {said}")
+        status, late = log_in(server.url, "late")
+        expect(status == 200, f"made beside it: {status} {late}")
+        code, said = command(folder, "user", "add", "late", "--password", PASSWORD, *place)
+        expect(code != 0 and "late" in said, f"a taken name: {code} {said}")
+        code, said = command(folder, "user", "passwd", "late", "--password", "another good password", *place)
+        expect(code == 0, said)
+        expect(ask("GET", f"{server.url}/_matrix/client/v3/account/whoami", token=late["access_token"])[0] == 401, "a new password ends sessions")
+        expect(log_in(server.url, "late")[0] == 403 and log_in(server.url, "late", "another good password")[0] == 200, "the new password")
+        code, said = command(folder, "user", "admin", "nobody", *place)
+        expect(code != 0, f"an unknown user: {said}")
+
+
+@check
+def environment(folder):
+    """the environment overrides, and what is wrong is said in words"""
+    port = free_port()
+    with Running(folder, "--listen", f"127.0.0.1:{port}", port=port, environment={"LYCEUM_SERVER_NAME": "env.example", "LYCEUM_REGISTRATION__MODE": "open"}) as server:
+        server.wait()
+        body = {"username": "open", "password": PASSWORD}
+        _, challenge = ask("POST", f"{server.url}/_matrix/client/v3/register", body)
+        status, answer = ask("POST", f"{server.url}/_matrix/client/v3/register", {**body, "auth": {"type": "m.login.dummy", "session": challenge.get("session")}})
+        expect(status == 200 and answer["user_id"] == "@open:env.example", f"open registration: {status} {answer}")
+        busy = subprocess.run([BINARY, "serve", "--data", str(folder / "other"), "--listen", f"127.0.0.1:{port}"], cwd=folder, capture_output=True, text=True, timeout=20)
+        expect(busy.returncode != 0 and str(port) in busy.stderr + busy.stdout, f"a taken address: {busy.returncode} {busy.stderr}")
+    (folder / "wrong.toml").write_text('[registration]\nmood = "open"\n')
+    code, said = command(folder, "serve", "--config", "wrong.toml")
+    expect(code != 0 and "mood" in said and "panicked" not in said, f"an unknown key: {code} {said}")
+    code, said = command(folder, "serve", "--config", "nowhere.toml")
+    expect(code != 0 and "nowhere.toml" in said, f"a missing file: {code} {said}")
+
+
+@check
+def server_name_is_kept(folder):
+    """another server name on the same data is refused"""
+    port = free_port()
+    data = str(folder / "d")
+    with Running(folder, "--data", data, "--listen", f"127.0.0.1:{port}", "--server-name", "one.example", port=port) as server:
+        server.wait()
+        server.process.terminate()
+        expect(server.process.wait(10) == 0, "SIGTERM")
+    second = subprocess.run([BINARY, "serve", "--data", data, "--listen", f"127.0.0.1:{port}", "--server-name", "two.example"], cwd=folder, capture_output=True, text=True, timeout=10)
+    expect(second.returncode != 0 and "one.example" in second.stderr + second.stdout, f"{second.returncode} {second.stderr[-300:]}")
+
+
+@check
+def second_process(folder):
+    """a second process on the same data does no harm"""
+    data = str(folder / "d")
+    port, other = free_port(), free_port()
+    with Running(folder, "--data", data, "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        second = subprocess.Popen([BINARY, "serve", "--data", data, "--listen", f"127.0.0.1:{other}"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            code = second.wait(5)
+        except subprocess.TimeoutExpired:
+            second.kill()
+            second.wait()
+            raise Failed("it runs beside the first one, with a cache of its own") from None
+        expect(code != 0, f"it ended with {code}")
+        expect(answers(server.url), "the first one goes on")
+
+
+@check
+def tls(folder):
+    """TLS with certificate files"""
+    if not shutil.which("openssl"):
+        raise Failed("this check needs the openssl program")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-out", "c.pem", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+                   cwd=folder, check=True, capture_output=True)
+    port = free_port()
+    (folder / "tls.toml").write_text(f'[[listeners]]\nbind = "127.0.0.1:{port}"\nserves = ["client"]\ntls_certificate = "{folder}/c.pem"\ntls_private_key = "{folder}/k.pem"\n')
+    with Running(folder, "--config", "tls.toml", "--data", str(folder / "d"), port=port, scheme="https") as server:
+        server.wait()
+        context = ssl.create_default_context(cafile=str(folder / "c.pem"))
+        status, answer = ask("GET", f"{server.url}/_matrix/client/versions", context=context)
+        expect(status == 200 and "v1.11" in answer["versions"], f"{status} {answer}")
+
+
+@check
+def metrics_and_landing(folder):
+    """metrics in Prometheus' form, health, a page for people"""
+    port = free_port()
+    with Running(folder, "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        with urllib.request.urlopen(f"{server.url}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        expect("# TYPE" in text and re.search(r"^\w+(\{[^}]*\})? [0-9.e+]+$", text, re.M), text[:300])
+        with urllib.request.urlopen(f"{server.url}/health", timeout=5) as answer:
+            expect(answer.status == 200, "health")
+        with urllib.request.urlopen(f"{server.url}/", timeout=5) as answer:
+            expect(answer.headers["content-type"].startswith("text/html"), "a page at /")
+
+
+@check
+def soft_stop(folder):
+    """SIGTERM answers waiting syncs and ends within seconds; so does SIGINT"""
+    for how in (signal.SIGTERM, signal.SIGINT):
+        port = free_port()
+        with Running(folder, "--listen", f"127.0.0.1:{port}", port=port, environment={"LYCEUM_REGISTRATION__MODE": "open"}) as server:
+            server.wait()
+            body = {"username": f"sig{int(how)}", "password": PASSWORD}
+            _, challenge = ask("POST", f"{server.url}/_matrix/client/v3/register", body)
+            _, user = ask("POST", f"{server.url}/_matrix/client/v3/register", {**body, "auth": {"type": "m.login.dummy", "session": challenge.get("session")}})
+            _, first = ask("GET", f"{server.url}/_matrix/client/v3/sync?timeout=0", token=user["access_token"])
+            ended = []
+
+            def wait_in_sync(server=server, user=user, first=first, ended=ended):
+                try:
+                    ended.append(ask("GET", f"{server.url}/_matrix/client/v3/sync?timeout=30000&since={first['next_batch']}", token=user["access_token"])[0])
+                except OSError as error:
+                    ended.append(str(error))
+
+            waiting = threading.Thread(target=wait_in_sync, daemon=True)
+            waiting.start()
+            time.sleep(0.3)
+            begun = time.monotonic()
+            server.process.send_signal(how)
+            code = server.process.wait(10)
+            seconds = time.monotonic() - begun
+            waiting.join(5)
+            expect(code == 0 and seconds < 4, f"{how.name}: ended with {code} after {seconds:.1f} s")
+            expect(ended and (ended[0] == 200 or ended[0] >= 500 if isinstance(ended[0], int) else True), f"the waiting sync: {ended}")
+
+
+print(f"program: {counts['passed']} passed, {counts['failed']} failed", flush=True)
+sys.exit(0 if counts["failed"] == 0 and counts["passed"] else 1)
