@@ -135,6 +135,12 @@ impl BodyCodec {
     }
 }
 
+/// The part of an event that is compressed, for the training of dictionaries.
+#[doc(hidden)]
+pub fn dictionary_sample(room_id: &RoomId, json: &str) -> Vec<u8> {
+    split(room_id, json).0
+}
+
 fn new_compressor() -> std::io::Result<Compressor<'static>> {
     let mut compressor = Compressor::with_dictionary(LEVEL, DICTIONARY_1)?;
     compressor.set_parameter(zstd::zstd_safe::CParameter::DictIdFlag(false))?;
@@ -142,8 +148,8 @@ fn new_compressor() -> std::io::Result<Compressor<'static>> {
     Ok(compressor)
 }
 
-/// Cuts the binary parts out of a JSON text. Public for the training of dictionaries.
-pub(crate) fn split(room_id: &RoomId, json: &str) -> (Vec<u8>, Vec<u8>) {
+/// Cuts the binary parts out of a JSON text.
+fn split(room_id: &RoomId, json: &str) -> (Vec<u8>, Vec<u8>) {
     let json = json.as_bytes();
     let room_id = room_id.as_bytes();
     let mut text = Vec::with_capacity(json.len());
@@ -363,7 +369,7 @@ mod tests {
         body.len()
     }
 
-    const ID: &EventId = event_id!("$ifTGKHvFGBiyYNpLlqXqPTkDpr9QRvgRSRqZJVVjKWE");
+    const EVENT_ID: &str = "$ifTGKHvFGBiyYNpLlqXqPTkDpr9QRvgRSRqZJVVjKWE";
 
     #[test]
     fn decoding_gives_the_same_text() {
@@ -375,14 +381,16 @@ mod tests {
             "{}".to_owned(),
             r#"{"a":"\"","b":["!0123456789abcdef:example.org","!other:example.org","!"]}"#
                 .to_owned(),
-            format!(r#"{{"prev_events":["{ID}","{ID}"],"hashes":{{"sha256":"{hash}"}}}}"#),
+            format!(
+                r#"{{"prev_events":["{EVENT_ID}","{EVENT_ID}"],"hashes":{{"sha256":"{hash}"}}}}"#
+            ),
             format!(r#"{{"signatures":{{"example.org":{{"ed25519:1":"{signature}"}}}},"x":"$"}}"#),
             format!(r#"{{"not canonical":"{}F"}}"#, &hash[..42]),
             format!(r#"{{"body":"{}\\"}}"#, &hash[..41]),
             "{\"control\":\"\u{1}\"}".to_owned(),
             format!("{{\"body\":\"{}\"}}", "Grüße 🎉 ".repeat(3000)),
         ] {
-            check(ID, &json);
+            check(<&EventId>::try_from(EVENT_ID).unwrap(), &json);
             check(event_id!("$1234abc:example.org"), &json);
         }
     }
@@ -390,9 +398,9 @@ mod tests {
     #[test]
     fn a_short_message_is_small() {
         let json = format!(
-            r#"{{"auth_events":["{ID}","{ID}","{ID}"],"content":{{"body":"Shall we meet at five?","msgtype":"m.text"}},"depth":812,"hashes":{{"sha256":"qqpDFvZXCd7cgMsZlHR0qAeFfPDzNb8mXBUkz4iJPwE"}},"origin_server_ts":1795398012345,"prev_events":["{ID}"],"room_id":"!0123456789abcdef:example.org","sender":"@alice:example.org","signatures":{{"example.org":{{"ed25519:a_Xyz1":"o2ZbYVZnUgT0ZLmLuRGRMlSzvtxYhjGmcPNlHfEyVGVzn4IuGCEv/G3fvYvL1y2SI/mB5dZZ4mDUh5Zf4vCDBw"}}}},"type":"m.room.message"}}"#
+            r#"{{"auth_events":["{EVENT_ID}","{EVENT_ID}","{EVENT_ID}"],"content":{{"body":"Shall we meet at five?","msgtype":"m.text"}},"depth":812,"hashes":{{"sha256":"qqpDFvZXCd7cgMsZlHR0qAeFfPDzNb8mXBUkz4iJPwE"}},"origin_server_ts":1795398012345,"prev_events":["{EVENT_ID}"],"room_id":"!0123456789abcdef:example.org","sender":"@alice:example.org","signatures":{{"example.org":{{"ed25519:a_Xyz1":"o2ZbYVZnUgT0ZLmLuRGRMlSzvtxYhjGmcPNlHfEyVGVzn4IuGCEv/G3fvYvL1y2SI/mB5dZZ4mDUh5Zf4vCDBw"}}}},"type":"m.room.message"}}"#
         );
-        let bytes = check(ID, &json);
+        let bytes = check(<&EventId>::try_from(EVENT_ID).unwrap(), &json);
         println!("a message of {} bytes is stored in {bytes}", json.len());
         assert!(bytes < 400, "{bytes}");
     }

@@ -23,6 +23,8 @@ mod store;
 mod transaction_key;
 mod writer;
 
+#[doc(hidden)]
+pub use event_body::dictionary_sample;
 pub use figures::Figures;
 pub use sqlite::{Sqlite, SqliteOptions, SqliteStore};
 pub use store::SqlStore;

@@ -144,6 +144,10 @@ impl crate::store::Own for Sqlite {
         }
         *self.lock.lock() = None;
     }
+
+    fn abandon(&self) {
+        self.checkpoints.state.lock().is_abandoned = true;
+    }
 }
 
 fn log_path(path: &Path) -> PathBuf {
@@ -240,6 +244,8 @@ struct CheckpointState {
     /// The log is being started anew: the writer waits.
     is_restarting: bool,
     is_closed: bool,
+    /// The log stays as it is.
+    is_abandoned: bool,
 }
 
 /// When the log is moved into the database.
@@ -320,6 +326,9 @@ impl Checkpoints {
                 tracing::debug!(%error, "the log could not be moved into the database");
                 session = None;
             }
+        }
+        if self.state.lock().is_abandoned {
+            return;
         }
         let last = match session {
             Some(session) => Ok(session),

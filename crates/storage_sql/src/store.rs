@@ -42,6 +42,8 @@ use crate::{
 pub(crate) trait Own: Send + Sync + Debug + 'static {
     /// Ends what the engine has running. The writer has ended already.
     fn close(&self);
+    /// The end that follows is to be as a crash.
+    fn abandon(&self) {}
 }
 
 /// What the threads of a store share.
@@ -137,6 +139,14 @@ impl<E: Own> SqlStore<E> {
         self.readers
             .ask(statements, move |sql| question(sql, &shared))
             .await
+    }
+
+    /// Ends all threads and leaves everything as it is now, without what waits: for tests.
+    #[doc(hidden)]
+    pub fn abandon(&self) {
+        self.own.abandon();
+        self.queue.abandon();
+        self.end();
     }
 
     /// Finishes what was handed in and ends all threads.

@@ -132,6 +132,15 @@ impl Queue {
         self.wake.notify_all();
     }
 
+    /// Forgets what waits, as a crash would.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        state.waiting.clear();
+        drop(state);
+        self.wake.notify_all();
+    }
+
     /// The next group; `None` when everything is done and nothing more will come.
     fn next_group(&self) -> Option<Vec<Waiting>> {
         let mut state = self.state.lock();

@@ -21,7 +21,7 @@ use ruma_common::{
 use crate::{
     apply::{Shared, membership_of, trie_failed},
     event_body::take_id,
-    event_number::{from_local, in_timeline, room_of, seq_of},
+    event_number::{bounds, from_local, in_timeline, room_of, seq_of},
     event_rows::{
         EventRow, ROWS_MAX, event_columns, hash_of, room_ids, rows_by_id, rows_by_number,
         to_events, to_stored,
@@ -328,28 +328,31 @@ pub(crate) fn relations(
     let Some(known) = rows_by_id(sql, &shared.codec, [parent])?.remove(parent) else {
         return Ok(Vec::new());
     };
-    let room = room_of(known.number);
+    // Nobody may relate across rooms.
+    let (first, last) = bounds(room_of(known.number));
     let mut before = before.map_or(i64::MAX, |before| before.0);
     let mut found = Vec::new();
     loop {
         let rows = sql.query(
             "SELECT seq, number FROM relations WHERE parent = ?1 AND seq < ?2 \
-             AND (CAST(?3 AS TEXT) IS NULL OR kind = ?3) ORDER BY seq DESC LIMIT ?4",
-            params![hash_of(parent), before, kind, ROWS_MAX.min(limit.max(1))],
+             AND (CAST(?3 AS TEXT) IS NULL OR kind = ?3) AND number BETWEEN ?5 AND ?6 \
+             ORDER BY seq DESC LIMIT ?4",
+            params![
+                hash_of(parent),
+                before,
+                kind,
+                ROWS_MAX.min(limit.max(1)),
+                first,
+                last
+            ],
         )?;
-        let Some(last) = rows.len().checked_sub(1) else {
+        if rows.is_empty() || limit == 0 {
             return Ok(found);
-        };
+        }
         let mut numbers = Vec::with_capacity(rows.len());
-        for (index, mut row) in rows.into_iter().enumerate() {
-            if index == last {
-                before = row.take(0)?;
-            }
-            let number: i64 = row.take(1)?;
-            // Nobody may relate across rooms; and ids may share a hash.
-            if room_of(number) == room {
-                numbers.push(number);
-            }
+        for mut row in rows {
+            before = row.take(0)?;
+            numbers.push(row.take(1)?);
         }
         let order: HashMap<i64, usize> = numbers
             .iter()

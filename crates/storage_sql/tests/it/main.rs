@@ -1,0 +1,3 @@
+//! The engines against the suite of `lyceum_storage`, and what only a stored engine can fail at.
+
+mod sqlite_suite;
