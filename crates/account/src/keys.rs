@@ -76,8 +76,9 @@ impl From<KeyError> for MatrixError {
             KeyError::Missing(_) | KeyError::NoMasterKey => Self::missing_param(message),
             KeyError::Malformed(_) | KeyError::NotCanonical => Self::bad_json(message),
             KeyError::ForeignId(_) => Self::invalid_param(message),
+            // Clients know this one by Synapse's code and by how the sentence begins.
             KeyError::InvalidSignature(_) => Self::new(400, "M_INVALID_SIGNATURE", message),
-            KeyError::AlreadyExists(_) => Self::invalid_param(message),
+            KeyError::AlreadyExists(_) => Self::unknown(message),
             KeyError::KeyIdInUse => Self::forbidden(message),
             KeyError::TooLarge => Self::too_large(message),
         }

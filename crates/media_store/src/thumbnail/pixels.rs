@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,8 +18,8 @@ use fast_image_resize::{
     images::{Image, ImageRef},
 };
 use image::{
-    AnimationDecoder, DynamicImage, ExtendedColorType, Frame, Frames, ImageDecoder, ImageEncoder,
-    ImageError, ImageFormat, Limits, RgbaImage,
+    AnimationDecoder, ColorType, DynamicImage, ExtendedColorType, Frame, Frames, ImageDecoder,
+    ImageEncoder, ImageError, ImageFormat, Limits, RgbaImage,
     codecs::{
         gif::{GifDecoder, GifEncoder, Repeat},
         jpeg::{JpegDecoder, JpegEncoder},
@@ -34,10 +35,16 @@ use super::{Size, Thumbnail, ThumbnailAnswer, ThumbnailError, ThumbnailLimits};
 pub const FRAMES_MAX: usize = 250;
 /// How many chunks a WebP file may have.
 const WEBP_CHUNKS_MAX: usize = 10_000;
+/// Images with more pixels are decoded one at a time.
+const LARGE_IMAGE_PIXELS: u64 = 8_000_000;
 /// The quality of JPEG thumbnails.
 const JPEG_QUALITY: u8 = 82;
 /// From 1 (best colours) to 30 (fastest).
 const GIF_SPEED: i32 = 15;
+
+/// Who decodes a large image holds this, so that only one is in memory at a time.
+#[derive(Debug, Default)]
+pub(super) struct LargeImageTurn(Mutex<()>);
 
 /// Makes the thumbnail of the image in `file`.
 pub(super) fn make(
@@ -45,8 +52,9 @@ pub(super) fn make(
     size: Size,
     animated: bool,
     limits: &ThumbnailLimits,
+    turn: &LargeImageTurn,
 ) -> Result<ThumbnailAnswer, ThumbnailError> {
-    let work = || make_unguarded(file, size, animated, limits);
+    let work = || make_unguarded(file, size, animated, limits, turn);
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(ThumbnailError::from),
         Err(_) => Err(ThumbnailError::NotAnImage),
@@ -94,6 +102,7 @@ fn make_unguarded(
     size: Size,
     animated: bool,
     limits: &ThumbnailLimits,
+    turn: &LargeImageTurn,
 ) -> Result<ThumbnailAnswer, Failed> {
     let mut source = Source::new(file, limits);
     let mut head = [0; 16];
@@ -106,7 +115,7 @@ fn make_unguarded(
         return Ok(answer);
     }
     source.rewind()?;
-    make_still(format, source, size, limits)
+    make_still(format, source, size, limits, turn)
 }
 
 fn read_head(source: &mut Source, head: &mut [u8]) -> Result<usize, Failed> {
@@ -163,6 +172,20 @@ fn check_pixels(dimensions: (u32, u32), limits: &ThumbnailLimits) -> Result<(), 
     }
 }
 
+/// Refuses an image whose pixels would take too much memory, as they are and as 8 bits a channel.
+fn check_memory(decoder: &impl ImageDecoder, limits: &ThumbnailLimits) -> Result<(), Failed> {
+    let converted = match decoder.color_type() {
+        ColorType::Rgb8 | ColorType::Rgba8 => 0,
+        _ => u64::from(decoder.dimensions().0) * u64::from(decoder.dimensions().1) * 4,
+    };
+    let needed = decoder.total_bytes().saturating_add(converted);
+    if needed > limits.memory_bytes_max {
+        Err(Failed::TooLarge)
+    } else {
+        Ok(())
+    }
+}
+
 // ── still pictures ──
 
 fn make_still(
@@ -170,20 +193,21 @@ fn make_still(
     source: Source,
     size: Size,
     limits: &ThumbnailLimits,
+    turn: &LargeImageTurn,
 ) -> Result<ThumbnailAnswer, Failed> {
     match format {
         ImageFormat::Png => {
             let decoder = PngDecoder::with_limits(source, decoder_limits(limits))?;
             let moves = decoder.is_apng()?;
-            still_from(decoder, moves, size, limits)
+            still_from(decoder, moves, size, limits, turn)
         }
-        ImageFormat::Jpeg => still_from(JpegDecoder::new(source)?, false, size, limits),
+        ImageFormat::Jpeg => still_from(JpegDecoder::new(source)?, false, size, limits, turn),
         // A GIF is taken for an animation without counting its frames.
-        ImageFormat::Gif => still_from(GifDecoder::new(source)?, true, size, limits),
+        ImageFormat::Gif => still_from(GifDecoder::new(source)?, true, size, limits, turn),
         ImageFormat::WebP => {
             let decoder = WebPDecoder::new(source)?;
             let moves = decoder.has_animation();
-            still_from(decoder, moves, size, limits)
+            still_from(decoder, moves, size, limits, turn)
         }
         _ => Err(Failed::NotAnImage),
     }
@@ -195,8 +219,10 @@ fn still_from(
     moves: bool,
     size: Size,
     limits: &ThumbnailLimits,
+    turn: &LargeImageTurn,
 ) -> Result<ThumbnailAnswer, Failed> {
     check_pixels(decoder.dimensions(), limits)?;
+    check_memory(&decoder, limits)?;
     decoder.set_limits(decoder_limits(limits))?;
     // A picture with damaged metadata is still a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -206,6 +232,8 @@ fn still_from(
         size
     };
     let (width, height) = decoder.dimensions();
+    let is_large = u64::from(width) * u64::from(height) > LARGE_IMAGE_PIXELS;
+    let _turn = is_large.then(|| turn.0.lock().unwrap_or_else(PoisonError::into_inner));
     let image = DynamicImage::from_decoder(decoder)?;
     if !moves && size.holds(width, height) {
         return Ok(ThumbnailAnswer::Original);

@@ -56,6 +56,7 @@ pub(crate) struct Pool {
 struct Shared {
     places: Arc<Places>,
     limits: ThumbnailLimits,
+    turn: LargeImageTurn,
     /// Who waits for which thumbnail.
     waiting: Mutex<BTreeMap<Key, Vec<oneshot::Sender<Answer>>>>,
 }
@@ -165,7 +166,7 @@ impl Shared {
         if file.metadata().map_err(io)?.len() > self.limits.source_bytes_max {
             return Err(ThumbnailError::TooLarge);
         }
-        let made = pixels::make(file, key.size, key.animated, &self.limits)?;
+        let made = pixels::make(file, key.size, key.animated, &self.limits, &self.turn)?;
         let ThumbnailAnswer::Made(thumbnail) = &made else {
             return Ok(made);
         };

@@ -1,5 +1,7 @@
 //! The media store, tested from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod blobs;
 mod pictures;
 mod thumbnails;

@@ -286,6 +286,18 @@ async fn requests_for_the_same_share_the_work() {
 }
 
 #[tokio::test]
+async fn large_images_take_turns() {
+    let fixture = Arc::new(Fixture::new());
+    let mut set = tokio::task::JoinSet::new();
+    for height in [2900, 2901, 2902] {
+        let fixture = Arc::clone(&fixture);
+        let bytes = opaque(2900, height, ImageFormat::Jpeg);
+        set.spawn(async move { fixture.made(&bytes, scale(320, 240)).await.height });
+    }
+    assert_eq!(set.join_all().await, [240; 3]);
+}
+
+#[tokio::test]
 async fn hostile_files() {
     let fixture = Fixture::new();
     let not_an_image = Err(ThumbnailError::NotAnImage);
