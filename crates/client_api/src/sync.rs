@@ -53,7 +53,9 @@ async fn sync(
     let use_state_after = if parameters.use_state_after {
         Some(StateAfter::Stable)
     } else {
-        parameters.use_state_after_unstable.then_some(StateAfter::Unstable)
+        parameters
+            .use_state_after_unstable
+            .then_some(StateAfter::Unstable)
     };
     let request = SyncRequest {
         since: since.map(|token| token.0),
@@ -87,9 +89,12 @@ async fn filter_of(
     let json = if filter.trim_start().starts_with('{') {
         filter
     } else {
-        kept = app.server.store.filter(&requester.user_id, filter).await?.ok_or_else(|| {
-            MatrixError::invalid_param("There is no filter with that id")
-        })?;
+        kept = app
+            .server
+            .store
+            .filter(&requester.user_id, filter)
+            .await?
+            .ok_or_else(|| MatrixError::invalid_param("There is no filter with that id"))?;
         &kept
     };
     match Filter::parse(json) {

@@ -20,7 +20,12 @@ impl ClientAddress {
             let value = headers.get("x-forwarded-for")?.to_str().ok()?;
             value.split(',').next_back()?.trim().parse().ok()
         };
-        Self(trust_forwarded_for.then(forwarded).flatten().unwrap_or(connection))
+        Self(
+            trust_forwarded_for
+                .then(forwarded)
+                .flatten()
+                .unwrap_or(connection),
+        )
     }
 }
 

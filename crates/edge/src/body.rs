@@ -44,7 +44,11 @@ impl<T: DeserializeOwned> JsonBody<T> {
     /// Reads JSON; tells apart what is no JSON (`M_NOT_JSON`) and what has a wrong shape
     /// (`M_BAD_JSON`).
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let bytes = if bytes.trim_ascii().is_empty() { EMPTY_BODY } else { bytes };
+        let bytes = if bytes.trim_ascii().is_empty() {
+            EMPTY_BODY
+        } else {
+            bytes
+        };
         match serde_json::from_slice(bytes) {
             Ok(value) => Ok(Self(value)),
             Err(error) if error.is_data() => {

@@ -13,7 +13,7 @@ mod routes;
 
 pub use address::ClientAddress;
 pub use app::App;
-pub use body::{JsonBody, RawBody, EMPTY_BODY};
+pub use body::{EMPTY_BODY, JsonBody, RawBody};
 pub use cors::with_cors;
 pub use query::Query;
 pub use rate_limit::{Limit, RateLimiter};

@@ -43,12 +43,26 @@ struct Level {
 impl RateLimiter {
     /// Buckets of these sizes.
     pub fn new(limits: RateLimits) -> Self {
-        Self { limits, buckets: Mutex::default() }
+        Self {
+            limits,
+            buckets: Mutex::default(),
+        }
     }
 
     /// Takes one from a user's bucket, unless the user is exempt.
-    pub fn check_user(&self, limit: Limit, user_id: &UserId, now: Timestamp) -> Result<(), Refusal> {
-        if !self.limits.enabled || self.limits.exempt_users.iter().any(|exempt| exempt == user_id) {
+    pub fn check_user(
+        &self,
+        limit: Limit,
+        user_id: &UserId,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if !self.limits.enabled
+            || self
+                .limits
+                .exempt_users
+                .iter()
+                .any(|exempt| exempt == user_id)
+        {
             return Ok(());
         }
         self.take(limit, user_id.as_str(), now)
@@ -77,7 +91,10 @@ impl RateLimiter {
                 refilled(*level, bucket, now) < f64::from(bucket.burst)
             });
         }
-        let full = Level { tokens: f64::from(bucket.burst), at: now };
+        let full = Level {
+            tokens: f64::from(bucket.burst),
+            at: now,
+        };
         let level = buckets.entry((limit, key.to_owned())).or_insert(full);
         let tokens = refilled(*level, bucket, now);
         if tokens < 1.0 {
@@ -85,7 +102,10 @@ impl RateLimiter {
             let wait_ms = ((1.0 - tokens) / bucket.per_second.max(1e-6) * 1000.0).ceil();
             return Err(MatrixError::limit_exceeded(wait_ms as u64).into());
         }
-        *level = Level { tokens: tokens - 1.0, at: now };
+        *level = Level {
+            tokens: tokens - 1.0,
+            at: now,
+        };
         Ok(())
     }
 
@@ -119,7 +139,10 @@ mod tests {
     #[test]
     fn a_burst_passes_then_the_rate_holds() {
         let limits = RateLimits {
-            message: Bucket { per_second: 2.0, burst: 3 },
+            message: Bucket {
+                per_second: 2.0,
+                burst: 3,
+            },
             exempt_users: vec!["@moodle:x".to_owned()],
             ..RateLimits::default()
         };
@@ -130,7 +153,10 @@ mod tests {
             ask(alice, 0).expect("within the burst");
         }
         let refusal = ask(alice, 0).expect_err("the bucket is empty");
-        assert_eq!((refusal.0.status, refusal.0.retry_after_ms), (429, Some(500)));
+        assert_eq!(
+            (refusal.0.status, refusal.0.retry_after_ms),
+            (429, Some(500))
+        );
         ask(user_id!("@bob:x"), 0).expect("another's bucket is full");
         ask(alice, 500).expect("one came back");
         ask(alice, 500).expect_err("but only one");

@@ -48,7 +48,9 @@ impl IntoResponse for Refusal {
         let mut response = json_bytes(status, self.0.body().to_string().into_bytes());
         if let Some(retry_after_ms) = self.0.retry_after_ms {
             let seconds = retry_after_ms.div_ceil(1000).max(1);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -69,8 +71,9 @@ pub fn json(value: &impl Serialize) -> Response {
 pub fn json_bytes(status: StatusCode, bytes: impl Into<Body>) -> Response {
     let mut response = Response::new(bytes.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }

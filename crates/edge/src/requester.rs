@@ -63,10 +63,14 @@ impl Requester {
     /// Takes one from the user's bucket; admins acting as others and application services without
     /// limits are exempt.
     pub fn limit(&self, app: &App, limit: Limit) -> Result<(), Refusal> {
-        if self.application_service().is_some_and(|service| !service.rate_limited) {
+        if self
+            .application_service()
+            .is_some_and(|service| !service.rate_limited)
+        {
             return Ok(());
         }
-        app.limiter.check_user(limit, &self.user_id, app.server.clock.now())
+        app.limiter
+            .check_user(limit, &self.user_id, app.server.clock.now())
     }
 }
 
@@ -81,12 +85,19 @@ impl FromRequestParts<Arc<App>> for Requester {
             return act_for(service, parts, app).await;
         }
         let now = app.server.clock.now();
-        let session = app.server.sessions.identify(&*app.server.store, &token, now).await?;
+        let session = app
+            .server
+            .sessions
+            .identify(&*app.server.store, &token, now)
+            .await?;
         if session.kind == TokenKind::Provisioning {
             return Err(MatrixError::forbidden("A provisioning token cannot do this").into());
         }
         note_use(parts, app, &session).await;
-        Ok(Self { session, application_service: None })
+        Ok(Self {
+            session,
+            application_service: None,
+        })
     }
 }
 
@@ -101,7 +112,9 @@ impl FromRequestParts<Arc<App>> for OptionalRequester {
         if token_of(parts).is_none() {
             return Ok(Self(None));
         }
-        Requester::from_request_parts(parts, app).await.map(|requester| Self(Some(requester)))
+        Requester::from_request_parts(parts, app)
+            .await
+            .map(|requester| Self(Some(requester)))
     }
 }
 
@@ -110,7 +123,9 @@ pub struct ShownToken(pub Option<String>);
 
 impl std::fmt::Debug for ShownToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ShownToken").field(&self.0.is_some()).finish()
+        f.debug_tuple("ShownToken")
+            .field(&self.0.is_some())
+            .finish()
     }
 }
 
@@ -151,7 +166,9 @@ fn token_of(parts: &Parts) -> Option<String> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
         let value = value.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
+        return scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned());
     }
     parameter(parts, "access_token")
 }
@@ -162,7 +179,9 @@ fn parameter(parts: &Parts, name: &str) -> Option<String> {
         let (key, value) = pair.split_once('=')?;
         (key == name).then(|| {
             let value = value.replace('+', " ");
-            percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned()
+            percent_encoding::percent_decode_str(&value)
+                .decode_utf8_lossy()
+                .into_owned()
         })
     })
 }
@@ -185,14 +204,26 @@ async fn act_for(
     let device_id: Option<OwnedDeviceId> = parameter(parts, "device_id")
         .or_else(|| parameter(parts, "org.matrix.msc3202.device_id"))
         .map(Into::into);
-    let session = app.server.application_service_session(&service, user_id, device_id).await?;
-    Ok(Requester { session, application_service: Some(service) })
+    let session = app
+        .server
+        .application_service_session(&service, user_id, device_id)
+        .await?;
+    Ok(Requester {
+        session,
+        application_service: Some(service),
+    })
 }
 
 /// Remembers now and then that a device was used.
 async fn note_use(parts: &mut Parts, app: &Arc<App>, session: &Session) {
-    let Some(device_id) = &session.device_id else { return };
+    let Some(device_id) = &session.device_id else {
+        return;
+    };
     let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, app).await;
-    let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    app.server.device_seen(&session.user_id, device_id, address, agent);
+    let agent = parts
+        .headers
+        .get(header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok());
+    app.server
+        .device_seen(&session.user_id, device_id, address, agent);
 }

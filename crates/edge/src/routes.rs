@@ -45,7 +45,10 @@ pub fn finish(router: Router<Arc<App>>, app: Arc<App>) -> Router {
             Refusal(MatrixError::unrecognized("Unrecognized request")).into_response()
         })
         .method_not_allowed_fallback(async || {
-            Refusal(MatrixError::method_not_allowed("Unrecognized request method")).into_response()
+            Refusal(MatrixError::method_not_allowed(
+                "Unrecognized request method",
+            ))
+            .into_response()
         })
         .with_state(app)
 }

@@ -21,7 +21,11 @@ use crate::{Place, UserCommand, configuration, control, serve};
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Make a user.
-    Add { name: String, is_admin: bool, password: String },
+    Add {
+        name: String,
+        is_admin: bool,
+        password: String,
+    },
     /// Set a password.
     Passwd { name: String, password: String },
     /// Make somebody an admin, or no longer.
@@ -31,13 +35,23 @@ pub(crate) enum Order {
 /// Carries a command out.
 pub(crate) fn run(command: UserCommand, place: &Place) -> anyhow::Result<()> {
     let order = match command {
-        UserCommand::Add { name, admin, password } => {
-            Order::Add { name, is_admin: admin, password: given_or_asked(password)? }
-        }
-        UserCommand::Passwd { name, password } => {
-            Order::Passwd { name, password: given_or_asked(password)? }
-        }
-        UserCommand::Admin { name, revoke } => Order::Admin { name, is_admin: !revoke },
+        UserCommand::Add {
+            name,
+            admin,
+            password,
+        } => Order::Add {
+            name,
+            is_admin: admin,
+            password: given_or_asked(password)?,
+        },
+        UserCommand::Passwd { name, password } => Order::Passwd {
+            name,
+            password: given_or_asked(password)?,
+        },
+        UserCommand::Admin { name, revoke } => Order::Admin {
+            name,
+            is_admin: !revoke,
+        },
     };
     let mut config = configuration::load(place)?;
     if let Some(said) = control::order(&config.data_dir, &order)? {
@@ -45,7 +59,9 @@ pub(crate) fn run(command: UserCommand, place: &Place) -> anyhow::Result<()> {
         return Ok(());
     }
     config.listeners.clear();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let said = runtime.block_on(async {
         std::fs::create_dir_all(&config.data_dir)?;
         let server = serve::start(config).await?;
@@ -60,7 +76,11 @@ pub(crate) fn run(command: UserCommand, place: &Place) -> anyhow::Result<()> {
 /// Does it; says what was done.
 pub(crate) async fn carry_out(server: &Server, order: Order) -> anyhow::Result<String> {
     match order {
-        Order::Add { name, is_admin, password } => {
+        Order::Add {
+            name,
+            is_admin,
+            password,
+        } => {
             let user_id = registration::free_user_id(server, Some(&name), None)
                 .await
                 .map_err(|error| anyhow::anyhow!(MatrixError::from(error).message))?;
@@ -78,10 +98,19 @@ pub(crate) async fn carry_out(server: &Server, order: Order) -> anyhow::Result<S
         Order::Passwd { name, password } => {
             let user = existing(server, &name).await?;
             let everywhere = EndSessions::AllBut(None);
-            passwords::change(server, &user.user_id, password, everywhere, &Passed::default())
-                .await
-                .map_err(|error| anyhow::anyhow!(MatrixError::from(error).message))?;
-            Ok(format!("{} has a new password, and all its sessions have ended.", user.user_id))
+            passwords::change(
+                server,
+                &user.user_id,
+                password,
+                everywhere,
+                &Passed::default(),
+            )
+            .await
+            .map_err(|error| anyhow::anyhow!(MatrixError::from(error).message))?;
+            Ok(format!(
+                "{} has a new password, and all its sessions have ended.",
+                user.user_id
+            ))
         }
         Order::Admin { name, is_admin } => {
             let mut user = existing(server, &name).await?;
@@ -91,7 +120,11 @@ pub(crate) async fn carry_out(server: &Server, order: Order) -> anyhow::Result<S
             batch.expect(Expect::UserExists(user_id.clone()));
             batch.push(AccountChange::PutUser(user));
             server.commit(batch).await?;
-            let now = if is_admin { "is an admin now" } else { "is no admin any more" };
+            let now = if is_admin {
+                "is an admin now"
+            } else {
+                "is no admin any more"
+            };
             Ok(format!("{user_id} {now}."))
         }
     }

@@ -24,7 +24,9 @@ pub(crate) fn load(place: &Place) -> anyhow::Result<Config> {
         None => Table::new(),
     };
     for (name, value) in std::env::vars() {
-        let is_ours = !NOT_CONFIGURATION.iter().any(|prefix| name.starts_with(prefix));
+        let is_ours = !NOT_CONFIGURATION
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
         if let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX)
             && is_ours
         {
@@ -32,8 +34,9 @@ pub(crate) fn load(place: &Place) -> anyhow::Result<Config> {
                 .with_context(|| format!("the environment variable {name}"))?;
         }
     }
-    let mut config: Config =
-        Value::Table(table).try_into().context("the configuration is not right")?;
+    let mut config: Config = Value::Table(table)
+        .try_into()
+        .context("the configuration is not right")?;
     if let Some(data) = &place.data {
         config.data_dir.clone_from(data);
     }
@@ -44,7 +47,10 @@ pub(crate) fn load(place: &Place) -> anyhow::Result<Config> {
     if let Some(bind) = &place.listen {
         let first = config.listeners.first().cloned();
         let first = first.unwrap_or_else(|| Config::default().listeners.swap_remove(0));
-        config.listeners = vec![Listener { bind: bind.clone(), ..first }];
+        config.listeners = vec![Listener {
+            bind: bind.clone(),
+            ..first
+        }];
     }
     Ok(config)
 }
@@ -62,22 +68,32 @@ pub(crate) fn print(place: &Place) -> anyhow::Result<()> {
 fn read(file: &Path) -> anyhow::Result<Table> {
     let text =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    text.parse().with_context(|| format!("{} is not TOML", file.display()))
+    text.parse()
+        .with_context(|| format!("{} is not TOML", file.display()))
 }
 
 /// Sets a key given by its path. The value is read as TOML if it is that, else it is a text.
 fn set(table: &mut Table, path: &str, value: &str) -> anyhow::Result<()> {
     let mut keys: Vec<_> = path.split("__").collect();
-    let Some(last) = keys.pop() else { bail!("has no key") };
+    let Some(last) = keys.pop() else {
+        bail!("has no key")
+    };
     let mut table = table;
     for key in keys {
-        let entry = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
-        let Value::Table(inner) = entry else { bail!("{key} is not a section") };
+        let entry = table
+            .entry(key)
+            .or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = entry else {
+            bail!("{key} is not a section")
+        };
         table = inner;
     }
     let parsed = format!("value = {value}").parse::<Table>().ok();
     let parsed = parsed.and_then(|mut parsed| parsed.remove("value"));
-    table.insert(last.to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())));
+    table.insert(
+        last.to_owned(),
+        parsed.unwrap_or_else(|| Value::String(value.to_owned())),
+    );
     Ok(())
 }
 
@@ -90,16 +106,24 @@ mod tests {
     fn the_described_defaults_are_the_defaults() {
         let described: Config = toml::from_str(DEFAULTS).expect("the defaults are right");
         let described = toml::to_string(&described).expect("they can be written");
-        assert_eq!(described, toml::to_string(&Config::default()).expect("they can be written"));
+        assert_eq!(
+            described,
+            toml::to_string(&Config::default()).expect("they can be written")
+        );
     }
 
     #[test]
     fn every_key_is_described() {
         let all = Table::try_from(Config::default()).expect("a table");
         for (section, value) in &all {
-            let keys = value.as_table().map(|table| table.keys().collect::<Vec<_>>());
+            let keys = value
+                .as_table()
+                .map(|table| table.keys().collect::<Vec<_>>());
             for key in keys.unwrap_or_default() {
-                assert!(DEFAULTS.contains(&format!("{key} = ")), "{section}.{key} is missing");
+                assert!(
+                    DEFAULTS.contains(&format!("{key} = ")),
+                    "{section}.{key} is missing"
+                );
             }
         }
     }

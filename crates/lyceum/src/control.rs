@@ -67,10 +67,19 @@ pub(crate) fn listen(server: &Arc<Server>) -> anyhow::Result<()> {
             }
             let outcome = match serde_json::from_str::<Order>(&line) {
                 Ok(order) => match carry_out(&server, order).await {
-                    Ok(said) => Outcome { said: Some(said), error: None },
-                    Err(error) => Outcome { said: None, error: Some(format!("{error:#}")) },
+                    Ok(said) => Outcome {
+                        said: Some(said),
+                        error: None,
+                    },
+                    Err(error) => Outcome {
+                        said: None,
+                        error: Some(format!("{error:#}")),
+                    },
                 },
-                Err(error) => Outcome { said: None, error: Some(error.to_string()) },
+                Err(error) => Outcome {
+                    said: None,
+                    error: Some(error.to_string()),
+                },
             };
             let answer = serde_json::to_string(&outcome).unwrap_or_default() + "\n";
             if let Err(error) = writer.write_all(answer.as_bytes()).await {
@@ -89,11 +98,15 @@ pub(crate) fn forget(data_dir: &Path) {
 
 /// Gives an order to the running server; `None`: none is running.
 pub(crate) fn order(data_dir: &Path, order: &Order) -> anyhow::Result<Option<String>> {
-    let Ok(mut stream) = UnixStream::connect(socket(data_dir)) else { return Ok(None) };
+    let Ok(mut stream) = UnixStream::connect(socket(data_dir)) else {
+        return Ok(None);
+    };
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.write_all((serde_json::to_string(order)? + "\n").as_bytes())?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).context("the server did not answer")?;
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .context("the server did not answer")?;
     let outcome: Outcome = serde_json::from_str(&line).context("the server's answer is odd")?;
     match (outcome.said, outcome.error) {
         (Some(said), _) => Ok(Some(said)),

@@ -35,7 +35,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the listener pauses when it cannot accept (too many open files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Answers below this size are not compressed.
-const COMPRESSED_BYTES_MIN: u16 = 1024;
+const COMPRESSED_BYTES_MIN: u64 = 1024;
 
 /// Opens the socket, so that a wrong address is told at once.
 pub(crate) async fn bind(listener: &Listener) -> anyhow::Result<TcpListener> {
@@ -67,7 +67,9 @@ pub(crate) fn serve(
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accepting = async move {
         loop {
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                return;
+            };
             let accepted = tokio::select! {
                 () = supervisor.stopped() => return,
                 accepted = socket.accept() => accepted,
@@ -108,7 +110,9 @@ struct Connection {
 
 impl Connection {
     async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        let Some(tls) = tls else { return self.converse(stream).await };
+        let Some(tls) = tls else {
+            return self.converse(stream).await;
+        };
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.converse(stream).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -123,7 +127,10 @@ impl Connection {
             async move { router.call(request).await }
         });
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
         tokio::pin!(connection);
@@ -167,7 +174,10 @@ fn acceptor(listener: &Listener) -> anyhow::Result<Option<TlsAcceptor>> {
     let (certificate, key) = match (&listener.tls_certificate, &listener.tls_private_key) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate, key),
-        _ => bail!("{}: tls_certificate and tls_private_key belong together", listener.bind),
+        _ => bail!(
+            "{}: tls_certificate and tls_private_key belong together",
+            listener.bind
+        ),
     };
     let certificates = CertificateDer::pem_file_iter(certificate)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())

@@ -98,7 +98,10 @@ fn main() -> ExitCode {
             print!("{}", configuration::DEFAULTS);
             Ok(())
         }
-        Command::Config { defaults: false, place } => configuration::print(&place),
+        Command::Config {
+            defaults: false,
+            place,
+        } => configuration::print(&place),
         Command::User { command, place } => commands::run(command, &place),
     };
     match done {

@@ -21,8 +21,9 @@ use lyceum_edge::App;
 use lyceum_server::clock::Stopwatch;
 
 /// Upper bounds of the duration histogram in seconds.
-const BUCKETS: [f64; 12] =
-    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0];
+const BUCKETS: [f64; 12] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0,
+];
 
 /// What is counted of requests.
 #[derive(Debug, Default)]
@@ -61,9 +62,12 @@ impl Metrics {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.by_status[class].fetch_add(1, Ordering::Relaxed);
         let elapsed = started.elapsed();
-        let bucket = BUCKETS.iter().position(|bound| elapsed.as_secs_f64() <= *bound);
+        let bucket = BUCKETS
+            .iter()
+            .position(|bound| elapsed.as_secs_f64() <= *bound);
         self.durations[bucket.unwrap_or(BUCKETS.len())].fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(elapsed.as_micros() as u64, Ordering::Relaxed);
+        self.micros
+            .fetch_add(elapsed.as_micros() as u64, Ordering::Relaxed);
     }
 
     fn answer(&self, app: &App) -> Response {
@@ -77,23 +81,36 @@ impl Metrics {
         writeln!(out, "# TYPE lyceum_http_requests_total counter")?;
         for (index, count) in self.by_status.iter().enumerate() {
             let count = count.load(Ordering::Relaxed);
-            writeln!(out, "lyceum_http_requests_total{{status=\"{}xx\"}} {count}", index + 1)?;
+            writeln!(
+                out,
+                "lyceum_http_requests_total{{status=\"{}xx\"}} {count}",
+                index + 1
+            )?;
         }
         writeln!(out, "# TYPE lyceum_http_request_duration_seconds histogram")?;
         let mut sum = 0;
         for (bound, count) in BUCKETS.iter().zip(&self.durations) {
             sum += count.load(Ordering::Relaxed);
-            writeln!(out, "lyceum_http_request_duration_seconds_bucket{{le=\"{bound}\"}} {sum}")?;
+            writeln!(
+                out,
+                "lyceum_http_request_duration_seconds_bucket{{le=\"{bound}\"}} {sum}"
+            )?;
         }
         sum += self.durations[BUCKETS.len()].load(Ordering::Relaxed);
         let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        writeln!(out, "lyceum_http_request_duration_seconds_bucket{{le=\"+Inf\"}} {sum}")?;
+        writeln!(
+            out,
+            "lyceum_http_request_duration_seconds_bucket{{le=\"+Inf\"}} {sum}"
+        )?;
         writeln!(out, "lyceum_http_request_duration_seconds_sum {seconds}")?;
         writeln!(out, "lyceum_http_request_duration_seconds_count {sum}")?;
         let server = &app.server;
         let (rooms, rooms_bytes) = server.rooms.size();
         let gauges = [
-            ("lyceum_http_requests_in_flight", self.in_flight.load(Ordering::Relaxed)),
+            (
+                "lyceum_http_requests_in_flight",
+                self.in_flight.load(Ordering::Relaxed),
+            ),
             ("lyceum_position", server.feed.position().0),
             ("lyceum_users_syncing", server.feed.active_users() as u64),
             ("lyceum_rooms_in_memory", rooms as u64),
@@ -111,6 +128,9 @@ impl Metrics {
 fn resident_bytes() -> u64 {
     const PAGE_BYTES: u64 = 4096;
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or_default() * PAGE_BYTES
 }

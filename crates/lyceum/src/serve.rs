@@ -1,10 +1,6 @@
 //! `lyceum serve`: from a configuration to a running server, and to its end.
 
-use std::{
-    fs,
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -36,8 +32,15 @@ pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
         config.registration.mode = RegistrationMode::Token;
         config.registration.token = Some(registration_token(&config.data_dir)?);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(serve(config, is_first_start, place.config.is_none(), started));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(serve(
+        config,
+        is_first_start,
+        place.config.is_none(),
+        started,
+    ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     done
 }
@@ -91,8 +94,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Arc<Server>> {
         .context("the folder for uploaded files cannot be used")?;
     let files = &config.application_services.files;
     let services = ApplicationService::read(files, &config.server_name)?;
-    let server =
-        Server::start(config, Clock::default(), store, Arc::new(media), services).await?;
+    let server = Server::start(config, Clock::default(), store, Arc::new(media), services).await?;
     Ok(server)
 }
 
@@ -102,11 +104,6 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
         let file = config.data_dir.join("lyceum.db");
         let store = lyceum_storage_sql::SqliteStore::open(&file, Default::default())
             .with_context(|| format!("the database {} cannot be opened", file.display()))?;
-        return Ok(Arc::new(store));
-    }
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        let store = lyceum_storage_sql::PostgresStore::open(url, Default::default())
-            .context("the PostgreSQL database cannot be opened")?;
         return Ok(Arc::new(store));
     }
     bail!("storage.url is neither \"sqlite\" nor \"postgres://…\"");
@@ -132,7 +129,10 @@ fn router(app: &Arc<App>, metrics: &Arc<Metrics>, serves: &[Serves]) -> Router {
 fn start_log(config: &Config) {
     use tracing_subscriber::{EnvFilter, fmt};
     // The library for state resolution tells every check at INFO.
-    let directives = format!("{},ruma_state_res=warn,ruma_signatures=warn", config.log.level);
+    let directives = format!(
+        "{},ruma_state_res=warn,ruma_signatures=warn",
+        config.log.level
+    );
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber can only be an error of a test; then the first one stays.
@@ -172,9 +172,17 @@ fn registration_token(data_dir: &Path) -> anyhow::Result<String> {
 fn greet(server: &Server, is_first_start: bool, has_no_file: bool) {
     let config = &server.config;
     eprintln!();
-    eprintln!("  Lyceum {} serves {}", env!("CARGO_PKG_VERSION"), config.server_name);
+    eprintln!(
+        "  Lyceum {} serves {}",
+        env!("CARGO_PKG_VERSION"),
+        config.server_name
+    );
     for listener in &config.listeners {
-        let scheme = if listener.tls_certificate.is_some() { "https" } else { "http" };
+        let scheme = if listener.tls_certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         eprintln!("    address   {scheme}://{}", listener.bind);
     }
     eprintln!("    data      {}", config.data_dir.display());
@@ -185,7 +193,10 @@ fn greet(server: &Server, is_first_start: bool, has_no_file: bool) {
         let data = config.data_dir.display();
         eprintln!();
         eprintln!("  Make the first admin in another terminal:");
-        eprintln!("    lyceum user add NAME --admin --data {data} --server-name {}", config.server_name);
+        eprintln!(
+            "    lyceum user add NAME --admin --data {data} --server-name {}",
+            config.server_name
+        );
     }
     eprintln!();
 }

@@ -62,7 +62,10 @@ impl ApplicationService {
         files: &[PathBuf],
         server_name: &ServerName,
     ) -> Result<Vec<Self>, InvalidRegistration> {
-        files.iter().map(|file| Self::read_one(file, server_name)).collect()
+        files
+            .iter()
+            .map(|file| Self::read_one(file, server_name))
+            .collect()
     }
 
     fn read_one(file: &PathBuf, server_name: &ServerName) -> Result<Self, InvalidRegistration> {
@@ -100,7 +103,10 @@ impl ApplicationService {
     /// Whether it may act as this user.
     pub fn owns_user(&self, user_id: &UserId) -> bool {
         self.sender == user_id
-            || self.users.iter().any(|namespace| namespace.regex.is_match(user_id.as_str()))
+            || self
+                .users
+                .iter()
+                .any(|namespace| namespace.regex.is_match(user_id.as_str()))
     }
 
     /// Whether nobody else may have this user id.
@@ -114,7 +120,9 @@ impl ApplicationService {
 
     /// Whether nobody else may have this alias.
     pub fn reserves_alias(&self, alias: &str) -> bool {
-        self.aliases.iter().any(|aliases| aliases.exclusive && aliases.regex.is_match(alias))
+        self.aliases
+            .iter()
+            .any(|aliases| aliases.exclusive && aliases.regex.is_match(alias))
     }
 }
 

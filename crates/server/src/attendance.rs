@@ -51,7 +51,14 @@ impl Server {
                 known.seen = now;
                 return Ok(());
             }
-            users.insert(user_id.to_owned(), Attending { state, seen: now, written: now });
+            users.insert(
+                user_id.to_owned(),
+                Attending {
+                    state,
+                    seen: now,
+                    written: now,
+                },
+            );
         }
         Ok(presence::set(self, user_id, state, Status::Unchanged).await?)
     }
@@ -83,8 +90,10 @@ impl Server {
     pub(crate) async fn forget_attendance(&self) {
         let now = self.clock.now();
         let to = self.store.position();
-        let known =
-            self.store.presence_changes(lyceum_model::Position(0), to, 10 * BATCH_MAX).await;
+        let known = self
+            .store
+            .presence_changes(lyceum_model::Position(0), to, 10 * BATCH_MAX)
+            .await;
         let gone: Vec<_> = known
             .unwrap_or_default()
             .into_iter()

@@ -77,7 +77,12 @@ pub enum Serves {
 
 impl Listener {
     fn everything() -> Vec<Serves> {
-        vec![Serves::Client, Serves::Federation, Serves::Admin, Serves::Web]
+        vec![
+            Serves::Client,
+            Serves::Federation,
+            Serves::Admin,
+            Serves::Web,
+        ]
     }
 }
 
@@ -303,13 +308,21 @@ impl Default for Config {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { url: "sqlite".to_owned() }
+        Self {
+            url: "sqlite".to_owned(),
+        }
     }
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { enabled: true, length_min: 8, memory_kib: 19_456, iterations: 2, parallelism: 1 }
+        Self {
+            enabled: true,
+            length_min: 8,
+            memory_kib: 19_456,
+            iterations: 2,
+            parallelism: 1,
+        }
     }
 }
 
@@ -326,7 +339,10 @@ impl Default for Sessions {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default_version: RoomVersionId::V12, public_directory_without_login: false }
+        Self {
+            default_version: RoomVersionId::V12,
+            public_directory_without_login: false,
+        }
     }
 }
 
@@ -346,11 +362,26 @@ impl Default for RateLimits {
     fn default() -> Self {
         Self {
             enabled: true,
-            message: Bucket { per_second: 10.0, burst: 100 },
-            login: Bucket { per_second: 0.5, burst: 20 },
-            registration: Bucket { per_second: 0.2, burst: 10 },
-            membership: Bucket { per_second: 2.0, burst: 50 },
-            request: Bucket { per_second: 50.0, burst: 500 },
+            message: Bucket {
+                per_second: 10.0,
+                burst: 100,
+            },
+            login: Bucket {
+                per_second: 0.5,
+                burst: 20,
+            },
+            registration: Bucket {
+                per_second: 0.2,
+                burst: 10,
+            },
+            membership: Bucket {
+                per_second: 2.0,
+                burst: 50,
+            },
+            request: Bucket {
+                per_second: 50.0,
+                burst: 500,
+            },
             exempt_users: Vec::new(),
             exempt_addresses: Vec::new(),
         }
@@ -359,18 +390,27 @@ impl Default for RateLimits {
 
 impl Default for Federation {
     fn default() -> Self {
-        Self { enabled: true, trusted_authorities: Vec::new(), allow_private_addresses: false }
+        Self {
+            enabled: true,
+            trusted_authorities: Vec::new(),
+            allow_private_addresses: false,
+        }
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
     }
 }
 
 impl Default for Caches {
     fn default() -> Self {
-        Self { rooms_bytes_max: 48 * 1024 * 1024 }
+        Self {
+            rooms_bytes_max: 48 * 1024 * 1024,
+        }
     }
 }

@@ -92,8 +92,17 @@ impl UserCell {
         if inner.is_dropped || from < inner.complete_after {
             return None;
         }
-        let newer = inner.touches.iter().rev().take_while(|(position, _)| *position > from);
-        Some(newer.filter(|(position, _)| *position <= to).map(|(_, touch)| touch.clone()).collect())
+        let newer = inner
+            .touches
+            .iter()
+            .rev()
+            .take_while(|(position, _)| *position > from);
+        Some(
+            newer
+                .filter(|(position, _)| *position <= to)
+                .map(|(_, touch)| touch.clone())
+                .collect(),
+        )
     }
 
     /// The user's standing in all rooms, as of the newest commit.
@@ -104,7 +113,10 @@ impl UserCell {
     /// The rooms the user is joined to.
     pub fn joined_rooms(&self) -> Vec<OwnedRoomId> {
         let inner = self.inner.lock();
-        let joined = inner.memberships.values().filter(|m| m.membership == Membership::Join);
+        let joined = inner
+            .memberships
+            .values()
+            .filter(|m| m.membership == Membership::Join);
         joined.map(|m| m.room_id.clone()).collect()
     }
 
@@ -145,7 +157,10 @@ impl UserCell {
 impl Feed {
     /// A feed that begins at `position`.
     pub fn new(position: Position) -> Self {
-        Self { position: watch::channel(position).0, cells: Mutex::default() }
+        Self {
+            position: watch::channel(position).0,
+            cells: Mutex::default(),
+        }
     }
 
     /// The newest commit that was told.
@@ -188,7 +203,11 @@ impl Feed {
                     return Err(error);
                 }
             };
-            if cells.loading.get(user_id).is_some_and(|touched| *touched > before) {
+            if cells
+                .loading
+                .get(user_id)
+                .is_some_and(|touched| *touched > before)
+            {
                 continue;
             }
             cells.loading.remove(user_id);
@@ -207,12 +226,18 @@ impl Feed {
                 }),
             });
             for room_id in cell.joined_rooms() {
-                cells.listeners.entry(room_id).or_default().push(cell.clone());
+                cells
+                    .listeners
+                    .entry(room_id)
+                    .or_default()
+                    .push(cell.clone());
             }
             cells.users.insert(user_id.to_owned(), cell.clone());
             return Ok(cell);
         }
-        Err(StorageError::Broken("the user's memberships change too fast to be read".to_owned()))
+        Err(StorageError::Broken(
+            "the user's memberships change too fast to be read".to_owned(),
+        ))
     }
 
     /// The cell of a user, if there is one.
@@ -274,13 +299,19 @@ impl Cells {
     ) {
         match touch {
             Touch::Room(room_id) => {
-                self.tell_room(position, room_id, woken, || UserTouch::Timeline(room_id.clone()));
+                self.tell_room(position, room_id, woken, || {
+                    UserTouch::Timeline(room_id.clone())
+                });
             }
             Touch::Receipts(room_id) => {
-                self.tell_room(position, room_id, woken, || UserTouch::Receipts(room_id.clone()));
+                self.tell_room(position, room_id, woken, || {
+                    UserTouch::Receipts(room_id.clone())
+                });
             }
             Touch::Typing(room_id) => {
-                self.tell_room(position, room_id, woken, || UserTouch::Typing(room_id.clone()));
+                self.tell_room(position, room_id, woken, || {
+                    UserTouch::Typing(room_id.clone())
+                });
             }
             Touch::Redacted(room_id, _) | Touch::Directory(room_id) => {
                 let _ = room_id;
@@ -299,16 +330,31 @@ impl Cells {
                 self.change_membership(position, room_id, user_id, published, woken);
             }
             Touch::PrivateReceipts(user_id, room_id) => {
-                self.tell_user(position, user_id, UserTouch::Receipts(room_id.clone()), woken);
+                self.tell_user(
+                    position,
+                    user_id,
+                    UserTouch::Receipts(room_id.clone()),
+                    woken,
+                );
             }
             Touch::AccountData(user_id) => {
                 self.tell_user(position, user_id, UserTouch::AccountData, woken);
             }
             Touch::ToDevice(user_id, device_id) => {
-                self.tell_user(position, user_id, UserTouch::ToDevice(device_id.clone()), woken);
+                self.tell_user(
+                    position,
+                    user_id,
+                    UserTouch::ToDevice(device_id.clone()),
+                    woken,
+                );
             }
             Touch::OneTimeKeys(user_id, device_id) => {
-                self.tell_user(position, user_id, UserTouch::OneTimeKeys(device_id.clone()), woken);
+                self.tell_user(
+                    position,
+                    user_id,
+                    UserTouch::OneTimeKeys(device_id.clone()),
+                    woken,
+                );
             }
             Touch::DeviceList(user_id) => {
                 self.tell_neighbours(position, user_id, woken, &|| {
@@ -390,7 +436,9 @@ impl Cells {
         if let Some(touched) = self.loading.get_mut(user_id) {
             *touched = position;
         }
-        let Some(cell) = self.users.get(user_id).cloned() else { return };
+        let Some(cell) = self.users.get(user_id).cloned() else {
+            return;
+        };
         let Some(change) = own_change(published, room_id, user_id) else {
             self.drop_user(user_id);
             woken.push(cell);
@@ -433,7 +481,9 @@ impl Cells {
     }
 
     fn drop_user(&mut self, user_id: &UserId) {
-        let Some(cell) = self.users.remove(user_id) else { return };
+        let Some(cell) = self.users.remove(user_id) else {
+            return;
+        };
         cell.inner.lock().is_dropped = true;
         for room_id in cell.joined_rooms() {
             if let Some(listeners) = self.listeners.get_mut(&room_id) {
@@ -463,20 +513,27 @@ fn own_change(
     let mut found = None;
     for change in &batch.changes {
         match change {
-            Change::Room(RoomChange::Forget { room_id: room, user_id: user })
-                if room == room_id && user == user_id =>
-            {
+            Change::Room(RoomChange::Forget {
+                room_id: room,
+                user_id: user,
+            }) if room == room_id && user == user_id => {
                 found = Some(OwnChange::Forgotten);
             }
-            Change::Room(RoomChange::Append { event, placement: Placement::Timeline, .. })
-                if event.room_id == *room_id
-                    && &*event.kind == "m.room.member"
-                    && event.state_key.as_deref() == Some(user_id.as_str()) =>
+            Change::Room(RoomChange::Append {
+                event,
+                placement: Placement::Timeline,
+                ..
+            }) if event.room_id == *room_id
+                && &*event.kind == "m.room.member"
+                && event.state_key.as_deref() == Some(user_id.as_str()) =>
             {
                 let membership = lyceum_room::membership_of(event)?;
                 found = Some(OwnChange::Member(membership, event.id.clone()));
             }
-            Change::Room(RoomChange::Heads { room_id: room, heads }) if room == room_id => {
+            Change::Room(RoomChange::Heads {
+                room_id: room,
+                heads,
+            }) if room == room_id => {
                 if matches!(heads.state, lyceum_model::StateBefore::Resolved { .. }) {
                     return None;
                 }

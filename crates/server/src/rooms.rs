@@ -12,9 +12,9 @@ mod read;
 mod send;
 
 pub use create::NewRoom;
-pub use read::{Departure, Reader, Shown};
 pub use directory::{DirectoryPage, DirectoryQuery, PublicRoom};
 pub use ephemeral::ReadMark;
+pub use read::{Departure, Reader, Shown};
 pub use send::{Sent, TransactionName};
 
 use std::{
@@ -207,7 +207,12 @@ pub fn denied_answer(denied: Denied) -> MatrixError {
 impl Rooms {
     /// No rooms yet; at most about this many bytes of them.
     pub fn new(store: Arc<dyn Store>, bytes_max: usize) -> Self {
-        Self { store, bytes_max, uses: AtomicU64::new(0), cells: Mutex::default() }
+        Self {
+            store,
+            bytes_max,
+            uses: AtomicU64::new(0),
+            cells: Mutex::default(),
+        }
     }
 
     /// The cell of a room, whether or not the room exists.
@@ -226,7 +231,8 @@ impl Rooms {
                 cell
             }
         };
-        cell.last_used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        cell.last_used
+            .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         cell
     }
 
@@ -297,7 +303,9 @@ impl Rooms {
             }
             self.recent(room_id).await?;
         }
-        let Some(room) = self.room(room_id).await? else { return Ok(None) };
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(None);
+        };
         Ok(Some((room, self.recent(room_id).await?)))
     }
 
@@ -312,8 +320,12 @@ impl Rooms {
         };
         let stored = self.store.timeline(page).await?;
         let is_whole = stored.len() < RECENT_EVENTS_MAX / 2;
-        let entries =
-            stored.iter().rev().filter_map(TimelineEntry::from_stored).map(Arc::new).collect();
+        let entries = stored
+            .iter()
+            .rev()
+            .filter_map(TimelineEntry::from_stored)
+            .map(Arc::new)
+            .collect();
         Ok(Recent { entries, is_whole })
     }
 
@@ -404,12 +416,18 @@ impl Rooms {
         for touch in published.touches.iter() {
             match touch {
                 Touch::Room(room_id) => {
-                    let Some(cell) = self.existing(room_id) else { continue };
-                    let own = own.as_mut().map(|own| own.remove(room_id).unwrap_or_default());
+                    let Some(cell) = self.existing(room_id) else {
+                        continue;
+                    };
+                    let own = own
+                        .as_mut()
+                        .map(|own| own.remove(room_id).unwrap_or_default());
                     cell.publish(own, published.position);
                 }
                 Touch::Redacted(room_id, event_id) => {
-                    let Some(cell) = self.existing(room_id) else { continue };
+                    let Some(cell) = self.existing(room_id) else {
+                        continue;
+                    };
                     cell.publish_redaction(event_id, published);
                 }
                 Touch::Purged(room_id) => {
@@ -426,7 +444,10 @@ impl Rooms {
 
     fn forget_unknown(&self, cell: &RoomCell) {
         let mut cells = self.cells.lock();
-        if cells.get(&cell.room_id).is_some_and(|same| Arc::strong_count(same) <= 2) {
+        if cells
+            .get(&cell.room_id)
+            .is_some_and(|same| Arc::strong_count(same) <= 2)
+        {
             cells.remove(&cell.room_id);
         }
     }
@@ -476,7 +497,11 @@ impl RoomCell {
             return;
         };
         if let Some(revision) = own.revision {
-            while view.pending.front().is_some_and(|room| room.revision < revision) {
+            while view
+                .pending
+                .front()
+                .is_some_and(|room| room.revision < revision)
+            {
                 view.pending.pop_front();
             }
             view.committed = match view.pending.pop_front() {
@@ -501,8 +526,13 @@ impl RoomCell {
     fn publish_redaction(&self, event_id: &EventId, published: &Published) {
         let mut view = self.view.write();
         view.touched += 1;
-        let Some(recent) = &mut view.recent else { return };
-        let Some(index) = recent.entries.iter().rposition(|entry| entry.event.id == *event_id)
+        let Some(recent) = &mut view.recent else {
+            return;
+        };
+        let Some(index) = recent
+            .entries
+            .iter()
+            .rposition(|entry| entry.event.id == *event_id)
         else {
             return;
         };
@@ -523,9 +553,16 @@ impl RoomCell {
         /// About what a state event and its places in maps take.
         const STATE_EVENT_BYTES: usize = 1_800;
         let view = self.view.read();
-        let state = view.committed.as_ref().map_or(0, |room| room.state.len() * STATE_EVENT_BYTES);
+        let state = view
+            .committed
+            .as_ref()
+            .map_or(0, |room| room.state.len() * STATE_EVENT_BYTES);
         let recent: usize = view.recent.as_ref().map_or(0, |recent| {
-            recent.entries.iter().map(|entry| 2 * entry.event.bytes()).sum()
+            recent
+                .entries
+                .iter()
+                .map(|entry| 2 * entry.event.bytes())
+                .sum()
         });
         512 + state + recent
     }
@@ -563,13 +600,19 @@ fn own_events(published: &Published) -> Option<BTreeMap<OwnedRoomId, OwnEvents>>
         }
     }
     for change in &batch.changes {
-        if let Change::Room(RoomChange::Append { event, placement: Placement::Timeline, .. }) =
-            change
+        if let Change::Room(RoomChange::Append {
+            event,
+            placement: Placement::Timeline,
+            ..
+        }) = change
             && let Some(seq) = seqs.get(&event.id)
         {
             let room = rooms.entry(event.room_id.clone()).or_default();
             let sent_as = sent.get(&event.id).map(|id| {
-                (id.device_id.clone(), id.transaction_id.clone().into_boxed_str())
+                (
+                    id.device_id.clone(),
+                    id.transaction_id.clone().into_boxed_str(),
+                )
             });
             room.timeline.push((event.clone(), *seq, sent_as));
         }
@@ -600,6 +643,12 @@ fn own_redaction(
 
 fn room_of(record: RoomRecord) -> Result<Room, StorageError> {
     let version = record.version.clone();
-    Room::new(record.room_id, &record.version, record.revision, record.heads, record.state)
-        .ok_or_else(|| StorageError::Broken(format!("a room has the unknown version {version}")))
+    Room::new(
+        record.room_id,
+        &record.version,
+        record.revision,
+        record.heads,
+        record.state,
+    )
+    .ok_or_else(|| StorageError::Broken(format!("a room has the unknown version {version}")))
 }

@@ -8,9 +8,7 @@ use std::{
 };
 
 use lyceum_media_store::MediaStore;
-use lyceum_model::{
-    AccountChange, Batch, Change, Expect, MatrixError, TokenKind, User,
-};
+use lyceum_model::{AccountChange, Batch, Change, Expect, MatrixError, TokenKind, User};
 use lyceum_room::Signer;
 use lyceum_storage::{CommitError, Published, StorageError, Store};
 use parking_lot::Mutex;
@@ -193,7 +191,10 @@ impl Server {
     /// The application service with this token.
     pub fn application_service_by_token(&self, token: &str) -> Option<Arc<ApplicationService>> {
         let services = &self.application_services;
-        services.iter().find(|service| service.as_token == token).cloned()
+        services
+            .iter()
+            .find(|service| service.as_token == token)
+            .cloned()
     }
 
     /// A session for an application service that acts as one of its users.
@@ -204,7 +205,9 @@ impl Server {
         device_id: Option<OwnedDeviceId>,
     ) -> Result<Arc<Session>, MatrixError> {
         let Some(user) = self.store.user(&user_id).await? else {
-            return Err(MatrixError::forbidden("Application service has not registered this user"));
+            return Err(MatrixError::forbidden(
+                "Application service has not registered this user",
+            ));
         };
         if let Some(device_id) = &device_id {
             let devices = self.store.devices(std::slice::from_ref(&user_id)).await?;
@@ -252,7 +255,12 @@ impl Server {
         let user_agent = user_agent.map(|agent| agent.chars().take(200).collect());
         devices.insert(
             key,
-            DeviceUse { at: now, ip: address.to_string(), user_agent, is_written: false },
+            DeviceUse {
+                at: now,
+                ip: address.to_string(),
+                user_agent,
+                is_written: false,
+            },
         );
     }
 
@@ -283,14 +291,15 @@ impl Server {
     fn start_ticks(self: &Arc<Self>) {
         let every = |name, seconds, tick: fn(Arc<Self>) -> TickFuture| {
             let server = Arc::downgrade(self);
-            self.supervisor.every(name, Duration::from_secs(seconds), move || {
-                let server = server.upgrade();
-                async move {
-                    if let Some(server) = server {
-                        tick(server).await;
+            self.supervisor
+                .every(name, Duration::from_secs(seconds), move || {
+                    let server = server.upgrade();
+                    async move {
+                        if let Some(server) = server {
+                            tick(server).await;
+                        }
                     }
-                }
-            });
+                });
         };
         every("write devices' last use", 60, |server| {
             Box::pin(async move { server.write_devices_seen().await })
@@ -393,7 +402,10 @@ async fn load_signer(store: &dyn Store, config: &Config) -> Result<Signer, Start
 async fn set_once(store: &dyn Store, key: &str, value: String) -> Result<(), StartError> {
     let mut batch = Batch::new();
     batch.expect(Expect::Setting(key.to_owned(), None));
-    batch.push(Change::Setting { key: key.to_owned(), value: Some(value) });
+    batch.push(Change::Setting {
+        key: key.to_owned(),
+        value: Some(value),
+    });
     match store.submit(batch).await {
         Ok(_) | Err(CommitError::Stale(_)) => Ok(()),
         Err(error) => Err(error.into()),

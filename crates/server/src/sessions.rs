@@ -118,7 +118,10 @@ impl Sessions {
         if token.kind == TokenKind::Refresh {
             return Err(Unauthenticated::Unknown);
         }
-        let user = store.user(&token.user_id).await?.ok_or(Unauthenticated::Unknown)?;
+        let user = store
+            .user(&token.user_id)
+            .await?
+            .ok_or(Unauthenticated::Unknown)?;
         if user.is_deactivated {
             return Err(Unauthenticated::Unknown);
         }
@@ -141,7 +144,10 @@ impl Sessions {
         }
         // A commit while we were reading may have ended this session: then it is not remembered.
         if remembered.forgotten == before {
-            let hashes = remembered.by_user.entry(session.user_id.clone()).or_default();
+            let hashes = remembered
+                .by_user
+                .entry(session.user_id.clone())
+                .or_default();
             if !hashes.contains(&hash) {
                 hashes.push(hash);
             }

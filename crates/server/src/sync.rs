@@ -27,7 +27,8 @@ use lyceum_sync::{
     filter::Filter,
     presence, receipts,
     room_view::{
-        self, StateBasis, StateQuestion, StateScope, TimelineCut, choose_state, state_basis,
+        self, StateBasis, StateQuestion, StateScope, TimelineCut, choose_full_state_again,
+        choose_state, state_basis,
     },
     sent_members::SentMembers,
     summary::{self, SummaryChange},
@@ -97,7 +98,10 @@ impl SyncDevices {
                 may_have_given_out: None,
             }))
         };
-        devices.entry((user_id.to_owned(), device_id.clone())).or_insert_with(new).clone()
+        devices
+            .entry((user_id.to_owned(), device_id.clone()))
+            .or_insert_with(new)
+            .clone()
     }
 }
 
@@ -120,7 +124,9 @@ struct News {
 
 impl News {
     fn has(&self, is_it: impl Fn(&UserTouch) -> bool) -> bool {
-        self.touches.as_ref().is_none_or(|touches| touches.iter().any(is_it))
+        self.touches
+            .as_ref()
+            .is_none_or(|touches| touches.iter().any(is_it))
     }
 
     fn since(&self) -> Position {
@@ -138,7 +144,10 @@ impl Server {
     ) -> Result<Vec<u8>, MatrixError> {
         let device_id = session.device_id.clone().unwrap_or_else(|| "".into());
         let deadline = tokio::time::Instant::now_from_timeout(request.timeout_ms);
-        if request.since.is_some_and(|since| since > self.feed.position()) {
+        if request
+            .since
+            .is_some_and(|since| since > self.feed.position())
+        {
             return Err(MatrixError::new(
                 400,
                 "M_UNKNOWN_POS",
@@ -146,7 +155,8 @@ impl Server {
             ));
         }
         let device = self.sync_devices.device(&session.user_id, &device_id);
-        self.receive_to_device(session, &device_id, &device, request.since).await?;
+        self.receive_to_device(session, &device_id, &device, request.since)
+            .await?;
         loop {
             let now = self.clock.now();
             let cell = self.feed.user(&*self.store, &session.user_id, now).await?;
@@ -169,11 +179,7 @@ impl Server {
             let nothing = news.touches.as_ref().is_some_and(BTreeSet::is_empty);
             if !nothing || is_last || request.full_state {
                 let input = syncing.input(news).await?;
-                if request.since.is_none()
-                    || request.full_state
-                    || is_last
-                    || input.has_news()
-                {
+                if request.since.is_none() || request.full_state || is_last || input.has_news() {
                     syncing.end(input.next_batch.0);
                     return Ok(assemble(&input));
                 }
@@ -199,7 +205,10 @@ impl Server {
         let is_due = match known {
             Some(given_out) => given_out,
             None => {
-                let waiting = self.store.to_device(&session.user_id, device_id, since, 1).await?;
+                let waiting = self
+                    .store
+                    .to_device(&session.user_id, device_id, since, 1)
+                    .await?;
                 !waiting.is_empty()
             }
         };
@@ -268,9 +277,8 @@ impl Syncing<'_> {
     /// Messages to this device. If there are too many for one answer, the whole answer is about
     /// an earlier position.
     async fn to_device(&self, news: &mut News) -> Result<Vec<String>, StorageError> {
-        let is_touched = news.has(
-            |touch| matches!(touch, UserTouch::ToDevice(device) if *device == self.device_id),
-        );
+        let is_touched = news
+            .has(|touch| matches!(touch, UserTouch::ToDevice(device) if *device == self.device_id));
         if !is_touched {
             return Ok(Vec::new());
         }
@@ -278,16 +286,21 @@ impl Syncing<'_> {
         let mut limit = TO_DEVICE_MAX + 1;
         loop {
             let store = &self.server.store;
-            let waiting =
-                store.to_device(self.user_id(), &self.device_id, news.to, limit).await?;
+            let waiting = store
+                .to_device(self.user_id(), &self.device_id, news.to, limit)
+                .await?;
             let is_cut = waiting.len() == limit;
-            let mut fresh: Vec<_> =
-                waiting.into_iter().filter(|message| message.position > since).collect();
+            let mut fresh: Vec<_> = waiting
+                .into_iter()
+                .filter(|message| message.position > since)
+                .collect();
             if is_cut && news.from.is_some() {
                 // The last commit may be incomplete: leave it for the next answer.
                 let last = fresh.last().map(|message| message.position);
-                let whole: Vec<_> =
-                    fresh.iter().filter(|message| Some(message.position) != last).collect();
+                let whole: Vec<_> = fresh
+                    .iter()
+                    .filter(|message| Some(message.position) != last)
+                    .collect();
                 let Some(end) = whole.last().map(|message| message.position) else {
                     limit *= 2;
                     continue;
@@ -313,10 +326,11 @@ impl Syncing<'_> {
             return Ok(Vec::new());
         }
         let store = &self.server.store;
-        let mut entries = store.account_data(self.user_id(), news.since(), news.to).await?;
-        let is_push_rules = |entry: &AccountDataEntry| {
-            entry.room_id.is_none() && entry.kind == "m.push_rules"
-        };
+        let mut entries = store
+            .account_data(self.user_id(), news.since(), news.to)
+            .await?;
+        let is_push_rules =
+            |entry: &AccountDataEntry| entry.room_id.is_none() && entry.kind == "m.push_rules";
         let at = entries.iter().position(is_push_rules);
         if at.is_some() || news.from.is_none() {
             let stored = at.and_then(|at| entries.remove(at).content);
@@ -345,7 +359,11 @@ impl Syncing<'_> {
         if !is_touched && let Some((_, counts)) = &self.device.lock().key_counts {
             return Ok(counts.clone());
         }
-        let counts = self.server.store.key_counts(self.user_id(), &self.device_id).await?;
+        let counts = self
+            .server
+            .store
+            .key_counts(self.user_id(), &self.device_id)
+            .await?;
         self.device.lock().key_counts = Some((news.to, counts.clone()));
         Ok(counts)
     }
@@ -389,12 +407,16 @@ impl Syncing<'_> {
                 }
                 store.presence(&users).await?
             }
-            None => store.presence_changes(news.since(), news.to, PRESENCE_MAX).await?,
+            None => {
+                store
+                    .presence_changes(news.since(), news.to, PRESENCE_MAX)
+                    .await?
+            }
         };
         let rooms = self.cell.joined_rooms();
         for known in found {
-            let is_shown =
-                known.user_id == self.user_id() || self.shares_one_of(&rooms, &known.user_id).await?;
+            let is_shown = known.user_id == self.user_id()
+                || self.shares_one_of(&rooms, &known.user_id).await?;
             if is_shown {
                 input.presence.push(presence::event(&known, input.now));
             }
@@ -425,19 +447,29 @@ impl Syncing<'_> {
         input: &mut SyncInput,
     ) -> Result<(), StorageError> {
         let memberships = self.cell.memberships();
-        let touched = self.touched_rooms(news, &memberships, &account_data).await?;
+        let touched = self
+            .touched_rooms(news, &memberships, &account_data)
+            .await?;
         let joined: Vec<_> = touched
             .keys()
             .filter(|room_id| {
-                memberships.get(*room_id).is_some_and(|m| m.membership == Membership::Join)
+                memberships
+                    .get(*room_id)
+                    .is_some_and(|m| m.membership == Membership::Join)
                     && self.request.filter.room.allows_room(room_id)
             })
             .cloned()
             .collect();
         let receipts = self.receipts(news, &touched, &joined).await?;
-        let reading = self.server.unread.reader(&*self.server.store, self.user_id()).await?;
+        let reading = self
+            .server
+            .unread
+            .reader(&*self.server.store, self.user_id())
+            .await?;
         for (room_id, touched) in &touched {
-            let Some(membership) = memberships.get(room_id) else { continue };
+            let Some(membership) = memberships.get(room_id) else {
+                continue;
+            };
             if !self.request.filter.room.allows_room(room_id) {
                 continue;
             }
@@ -456,7 +488,9 @@ impl Syncing<'_> {
                     input.joined.extend(room);
                 }
                 Membership::Invite | Membership::Knock => {
-                    let Some(room) = self.server.rooms.room(room_id).await? else { continue };
+                    let Some(room) = self.server.rooms.room(room_id).await? else {
+                        continue;
+                    };
                     if is_changed || self.request.full_state {
                         let stripped = StrippedRoom {
                             room_id: room_id.clone(),
@@ -464,8 +498,9 @@ impl Syncing<'_> {
                         };
                         if membership.membership == Membership::Invite {
                             let inviter = room.state.member(self.user_id());
-                            let is_ignored = inviter
-                                .is_some_and(|member| reading.ignored.contains(&member.event.sender));
+                            let is_ignored = inviter.is_some_and(|member| {
+                                reading.ignored.contains(&member.event.sender)
+                            });
                             if !is_ignored {
                                 input.invited.push(stripped);
                             }
@@ -562,12 +597,18 @@ impl Syncing<'_> {
         touched: &BTreeMap<OwnedRoomId, RoomTouched>,
         joined: &[OwnedRoomId],
     ) -> Result<Vec<Receipt>, StorageError> {
-        let rooms: Vec<_> =
-            joined.iter().filter(|room_id| touched[*room_id].receipts).cloned().collect();
+        let rooms: Vec<_> = joined
+            .iter()
+            .filter(|room_id| touched[*room_id].receipts)
+            .cloned()
+            .collect();
         if rooms.is_empty() {
             return Ok(Vec::new());
         }
-        self.server.store.receipts(&rooms, news.since(), news.to).await
+        self.server
+            .store
+            .receipts(&rooms, news.since(), news.to)
+            .await
     }
 
     async fn joined_room(
@@ -580,7 +621,9 @@ impl Syncing<'_> {
         reading: &Arc<crate::unread::UserReading>,
     ) -> Result<Option<JoinedRoom>, StorageError> {
         let server = self.server;
-        let Some((room, recent)) = server.rooms.snapshot(room_id).await? else { return Ok(None) };
+        let Some((room, recent)) = server.rooms.snapshot(room_id).await? else {
+            return Ok(None);
+        };
         let is_new = news.from.is_none()
             || (touched.membership && !self.was_joined(room_id, news.since()).await?);
         let is_whole = is_new || self.request.full_state;
@@ -593,7 +636,10 @@ impl Syncing<'_> {
             account_data
         };
         let receipts = if is_new && news.from.is_some() {
-            server.store.receipts(std::slice::from_ref(room_id), Position(0), news.to).await?
+            server
+                .store
+                .receipts(std::slice::from_ref(room_id), Position(0), news.to)
+                .await?
         } else {
             receipts
         };
@@ -606,16 +652,19 @@ impl Syncing<'_> {
         };
         if touched.timeline || is_whole {
             let scope_from = if is_new { None } else { news.from };
-            self.fill_timeline(news, &reader, &recent, scope_from, is_whole, &mut joined).await?;
+            self.fill_timeline(news, &reader, &recent, scope_from, is_whole, &mut joined)
+                .await?;
         }
         joined.receipts = receipts::event_json(&receipts, self.user_id());
-        let is_typing_told = touched.typing
-            && (news.from.is_some() || server.typing_rooms.lock().contains(room_id));
+        let is_typing_told =
+            touched.typing && (news.from.is_some() || server.typing_rooms.lock().contains(room_id));
         if is_typing_told {
             let users = server.store.typing(room_id).await?;
             joined.typing = Some(typing::event_json(&users, server.clock.now()));
         }
-        let counter = reading.count(&*server.store, &room, &recent, &receipts).await?;
+        let counter = reading
+            .count(&*server.store, &room, &recent, &receipts)
+            .await?;
         joined.unread = Unread {
             main: counts(counter.main()),
             threads: counter
@@ -632,18 +681,32 @@ impl Syncing<'_> {
         room_id: &RoomId,
         to: Position,
     ) -> Result<Vec<AccountData>, StorageError> {
-        let all = self.server.store.account_data(self.user_id(), Position(0), to).await?;
-        let of_room = all.into_iter().filter(|entry| entry.room_id.as_deref() == Some(room_id));
+        let all = self
+            .server
+            .store
+            .account_data(self.user_id(), Position(0), to)
+            .await?;
+        let of_room = all
+            .into_iter()
+            .filter(|entry| entry.room_id.as_deref() == Some(room_id));
         Ok(of_room.map(AccountData::from).collect())
     }
 
     /// Whether the user was in a room at the time of a token.
     async fn was_joined(&self, room_id: &RoomId, at: Position) -> Result<bool, StorageError> {
         let store = &self.server.store;
-        let Some(event_id) = self.last_event(room_id, at).await? else { return Ok(false) };
-        let of = StateOf { event_id, side: StateSide::After };
+        let Some(event_id) = self.last_event(room_id, at).await? else {
+            return Ok(false);
+        };
+        let of = StateOf {
+            event_id,
+            side: StateSide::After,
+        };
         let own = StateKey::new("m.room.member", self.user_id().as_str());
-        let state = store.state_at(of, StateWanted::Keys(vec![own])).await?.unwrap_or_default();
+        let state = store
+            .state_at(of, StateWanted::Keys(vec![own]))
+            .await?
+            .unwrap_or_default();
         Ok(state
             .first()
             .is_some_and(|event| lyceum_room::membership_of(event) == Some(Membership::Join)))
@@ -668,7 +731,11 @@ impl Syncing<'_> {
             direction: Direction::Backward,
             limit: 1,
         };
-        Ok(store.timeline(page).await?.first().map(|stored| stored.event.id.clone()))
+        Ok(store
+            .timeline(page)
+            .await?
+            .first()
+            .map(|stored| stored.event.id.clone()))
     }
 
     /// The timeline, and the state that goes with it.
@@ -685,8 +752,10 @@ impl Syncing<'_> {
         let filter = &self.request.filter;
         let room = &reader.room;
         let (raw, is_exhausted) = self.events_since(reader, recent, from, news.to).await?;
-        let limit =
-            filter.room.timeline.limit(room_view::TIMELINE_LIMIT_DEFAULT, room_view::TIMELINE_LIMIT_MAX);
+        let limit = filter.room.timeline.limit(
+            room_view::TIMELINE_LIMIT_DEFAULT,
+            room_view::TIMELINE_LIMIT_MAX,
+        );
         let mut cut = TimelineCut::new(&filter.room.timeline, limit);
         let mut memberships: HashMap<OwnedEventId, Option<Membership>> = HashMap::new();
         for stored in raw.iter().rev() {
@@ -697,10 +766,21 @@ impl Syncing<'_> {
             }
         }
         let taken = cut.finish(is_exhausted);
-        let start = taken.start.or_else(|| raw.first().and_then(|stored| stored.seq));
-        let shown_events: Vec<Arc<Event>> =
-            taken.events.iter().map(|stored| stored.event.clone()).collect();
-        let scope = if is_whole { StateScope::Full } else { StateScope::Since { limited: taken.limited } };
+        let start = taken
+            .start
+            .or_else(|| raw.first().and_then(|stored| stored.seq));
+        let shown_events: Vec<Arc<Event>> = taken
+            .events
+            .iter()
+            .map(|stored| stored.event.clone())
+            .collect();
+        let scope = if is_whole {
+            StateScope::Full
+        } else {
+            StateScope::Since {
+                limited: taken.limited,
+            }
+        };
         let end = self.end_of(&raw, recent, news.to);
         let use_state_after = self.request.use_state_after.is_some();
         let past = Past {
@@ -708,12 +788,41 @@ impl Syncing<'_> {
             first: taken.events.first().map(|stored| stored.event.clone()),
         };
         let entries = self
-            .state_entries(state_basis(scope, use_state_after), reader, recent, &past, from, &end, &raw)
+            .state_entries(
+                state_basis(scope, use_state_after),
+                reader,
+                recent,
+                &past,
+                from,
+                &end,
+                &raw,
+            )
             .await?;
-        let is_due = summary::is_due(scope, shown_events.iter().chain(&entries).chain(&taken.left_out_state).map(|event| &**event));
+        let changed = match news.from {
+            Some(since) if is_whole => {
+                let scope = StateScope::Since { limited: true };
+                let basis = state_basis(scope, use_state_after);
+                let since = Some(since);
+                Some(
+                    self.state_entries(basis, reader, recent, &past, since, &end, &raw)
+                        .await?,
+                )
+            }
+            _ => None,
+        };
+        let is_due = summary::is_due(
+            scope,
+            shown_events
+                .iter()
+                .chain(&entries)
+                .chain(&taken.left_out_state)
+                .map(|event| &**event),
+        );
         let name = room.name();
         let alias = room.canonical_alias();
-        let heroes = if is_due && summary::needs_heroes(name.as_deref(), alias.as_ref().map(|alias| alias.as_str())) {
+        let heroes = if is_due
+            && summary::needs_heroes(name.as_deref(), alias.as_ref().map(|alias| alias.as_str()))
+        {
             let members = room
                 .state
                 .members()
@@ -730,7 +839,10 @@ impl Syncing<'_> {
         };
         let member = |user_id: &UserId| match overlay.get(user_id) {
             Some(before) => before.clone(),
-            None => room.state.member(user_id).map(|member| member.event.clone()),
+            None => room
+                .state
+                .member(user_id)
+                .map(|member| member.event.clone()),
         };
         let chosen = {
             let question = StateQuestion {
@@ -745,7 +857,14 @@ impl Syncing<'_> {
                 heroes: &heroes,
                 member: &member,
             };
-            choose_state(&question, &mut self.device.lock().sent_members)
+            match &changed {
+                Some(changed) => choose_full_state_again(
+                    &question,
+                    changed,
+                    &mut self.device.lock().sent_members,
+                ),
+                None => choose_state(&question, &mut self.device.lock().sent_members),
+            }
         };
         joined.state = chosen
             .iter()
@@ -753,8 +872,11 @@ impl Syncing<'_> {
             .collect();
         if is_due {
             joined.summary = Some(SummaryChange {
-                heroes: summary::needs_heroes(name.as_deref(), alias.as_ref().map(|alias| alias.as_str()))
-                    .then_some(heroes),
+                heroes: summary::needs_heroes(
+                    name.as_deref(),
+                    alias.as_ref().map(|alias| alias.as_str()),
+                )
+                .then_some(heroes),
                 joined: room.state.joined_count(),
                 invited: room.state.invited_count(),
             });
@@ -763,12 +885,20 @@ impl Syncing<'_> {
         for stored in &taken.events {
             let membership = memberships.get(&stored.event.id).copied().flatten();
             let device_id = Some(&*self.device_id);
-            events.push(server.show_among(reader, device_id, stored, membership, recent).await?);
+            events.push(
+                server
+                    .show_among(reader, device_id, stored, membership, recent)
+                    .await?,
+            );
         }
         joined.timeline = Timeline {
             events,
-            limited: taken.limited,
-            prev_batch: start.map(|seq| TimelineToken { position: news.to, seq }),
+            // Whoever joins again has a gap between then and now.
+            limited: taken.limited || (from.is_none() && news.from.is_some()),
+            prev_batch: start.map(|seq| TimelineToken {
+                position: news.to,
+                seq,
+            }),
         };
         Ok(())
     }
@@ -783,8 +913,10 @@ impl Syncing<'_> {
         to: Position,
     ) -> Result<(Vec<StoredEvent>, bool), StorageError> {
         let filter = &self.request.filter.room.timeline;
-        let limit =
-            filter.limit(room_view::TIMELINE_LIMIT_DEFAULT, room_view::TIMELINE_LIMIT_MAX);
+        let limit = filter.limit(
+            room_view::TIMELINE_LIMIT_DEFAULT,
+            room_view::TIMELINE_LIMIT_MAX,
+        );
         let is_new = |entry: &&Arc<TimelineEntry>| {
             entry.position <= to && from.is_none_or(|from| entry.position > from)
         };
@@ -822,12 +954,19 @@ impl Syncing<'_> {
     fn end_of(&self, raw: &[StoredEvent], recent: &Recent, to: Position) -> Option<OwnedEventId> {
         let last = raw.last().map(|stored| stored.event.id.clone());
         last.or_else(|| {
-            let entry = recent.entries.iter().rev().find(|entry| entry.position <= to)?;
+            let entry = recent
+                .entries
+                .iter()
+                .rev()
+                .find(|entry| entry.position <= to)?;
             Some(entry.event.id.clone())
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of it describes one place in a timeline")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it describes one place in a timeline"
+    )]
     async fn state_entries(
         &self,
         basis: StateBasis,
@@ -844,13 +983,17 @@ impl Syncing<'_> {
             event_id: event_id.clone(),
             side: StateSide::After,
         };
-        let is_now = recent.entries.back().is_some_and(|last| Some(&last.event.id) == end.as_ref());
+        let is_now = recent
+            .entries
+            .back()
+            .is_some_and(|last| Some(&last.event.id) == end.as_ref());
         match basis {
             StateBasis::Nothing => Ok(Vec::new()),
             StateBasis::AllAfter => match end {
-                Some(end) if !is_now => {
-                    Ok(store.state_at(after(end), StateWanted::All).await?.unwrap_or_default())
-                }
+                Some(end) if !is_now => Ok(store
+                    .state_at(after(end), StateWanted::All)
+                    .await?
+                    .unwrap_or_default()),
                 _ => Ok(room.state.iter().cloned().collect()),
             },
             StateBasis::AllBefore => {
@@ -871,16 +1014,25 @@ impl Syncing<'_> {
                     }
                     return Ok(state.iter().cloned().collect());
                 }
-                let of = StateOf { event_id: first.id.clone(), side: StateSide::Before };
-                Ok(store.state_at(of, StateWanted::All).await?.unwrap_or_default())
+                let of = StateOf {
+                    event_id: first.id.clone(),
+                    side: StateSide::Before,
+                };
+                Ok(store
+                    .state_at(of, StateWanted::All)
+                    .await?
+                    .unwrap_or_default())
             }
             StateBasis::ChangedBefore => {
-                let Some(from) = from else { return Ok(Vec::new()) };
+                let Some(from) = from else {
+                    return Ok(Vec::new());
+                };
                 let since = self.last_event(&room.room_id, from).await?;
                 let to = match (&past.first, end) {
-                    (Some(first), _) => {
-                        StateOf { event_id: first.id.clone(), side: StateSide::Before }
-                    }
+                    (Some(first), _) => StateOf {
+                        event_id: first.id.clone(),
+                        side: StateSide::Before,
+                    },
                     (None, Some(end)) => after(end),
                     (None, None) => return Ok(Vec::new()),
                 };
@@ -888,10 +1040,19 @@ impl Syncing<'_> {
                 Ok(store.state_difference(since, to).await?.unwrap_or_default())
             }
             StateBasis::ChangedAfter => {
-                let Some(from) = from else { return Ok(Vec::new()) };
-                let is_linear = raw.windows(2).all(|pair| pair[1].event.prev_events.as_slice() == [pair[0].event.id.clone()]);
+                let Some(from) = from else {
+                    return Ok(Vec::new());
+                };
+                let is_linear = raw
+                    .windows(2)
+                    .all(|pair| pair[1].event.prev_events.as_slice() == [pair[0].event.id.clone()]);
                 let reaches_back = !raw.is_empty() && raw.len() < 16;
-                if is_linear && reaches_back && raw.first().is_some_and(|first| first.event.prev_events.len() == 1) {
+                if is_linear
+                    && reaches_back
+                    && raw
+                        .first()
+                        .is_some_and(|first| first.event.prev_events.len() == 1)
+                {
                     let mut newest: BTreeMap<StateKey, Arc<Event>> = BTreeMap::new();
                     for stored in raw {
                         if let Some(key) = stored.event.state_name() {
@@ -900,10 +1061,15 @@ impl Syncing<'_> {
                     }
                     return Ok(newest.into_values().collect());
                 }
-                let Some(end) = end else { return Ok(Vec::new()) };
+                let Some(end) = end else {
+                    return Ok(Vec::new());
+                };
                 let since = self.last_event(&room.room_id, from).await?;
                 let since = since.as_ref().map(after);
-                Ok(store.state_difference(since, after(end)).await?.unwrap_or_default())
+                Ok(store
+                    .state_difference(since, after(end))
+                    .await?
+                    .unwrap_or_default())
             }
         }
     }
@@ -915,21 +1081,41 @@ impl Syncing<'_> {
         recent: &Recent,
         past: &Past,
     ) -> Result<Option<Vec<(StateKey, Option<Arc<Event>>)>>, StorageError> {
-        let Some(start) = past.start else { return Ok(None) };
-        let Ok(index) = recent.entries.binary_search_by_key(&start, |entry| entry.seq) else {
+        let Some(start) = past.start else {
             return Ok(None);
         };
-        let events: Vec<_> =
-            recent.entries.iter().skip(index).map(|entry| entry.event.clone()).collect();
+        let Ok(index) = recent
+            .entries
+            .binary_search_by_key(&start, |entry| entry.seq)
+        else {
+            return Ok(None);
+        };
+        let events: Vec<_> = recent
+            .entries
+            .iter()
+            .skip(index)
+            .map(|entry| entry.event.clone())
+            .collect();
         let is_line = events
             .windows(2)
             .all(|pair| pair[1].prev_events.len() == 1 && pair[1].prev_events[0] == pair[0].id);
-        if !is_line || events.first().is_none_or(|first| first.prev_events.len() > 1) {
+        if !is_line
+            || events
+                .first()
+                .is_none_or(|first| first.prev_events.len() > 1)
+        {
             return Ok(None);
         }
         let changed = room_view::rewind(&events);
-        let ids: Vec<_> = changed.iter().filter_map(|(_, before)| before.clone()).collect();
-        let found = if ids.is_empty() { Vec::new() } else { self.server.store.events(&ids).await? };
+        let ids: Vec<_> = changed
+            .iter()
+            .filter_map(|(_, before)| before.clone())
+            .collect();
+        let found = if ids.is_empty() {
+            Vec::new()
+        } else {
+            self.server.store.events(&ids).await?
+        };
         let mut rewound = Vec::new();
         for (key, before) in changed {
             let event = match before {
@@ -958,13 +1144,22 @@ impl Syncing<'_> {
         let rewound = match self.rewound(recent, past).await? {
             Some(rewound) => rewound,
             None => {
-                let Some(first) = &past.first else { return Ok(before) };
-                let of = StateOf { event_id: first.id.clone(), side: StateSide::Before };
+                let Some(first) = &past.first else {
+                    return Ok(before);
+                };
+                let of = StateOf {
+                    event_id: first.id.clone(),
+                    side: StateSide::Before,
+                };
                 let keys = wanted
                     .iter()
                     .map(|user_id| StateKey::new("m.room.member", user_id.as_str()))
                     .collect();
-                let state = self.server.store.state_at(of, StateWanted::Keys(keys)).await?;
+                let state = self
+                    .server
+                    .store
+                    .state_at(of, StateWanted::Keys(keys))
+                    .await?;
                 let state = state.unwrap_or_default();
                 wanted
                     .iter()
@@ -972,7 +1167,10 @@ impl Syncing<'_> {
                         let event = state
                             .iter()
                             .find(|event| event.state_key.as_deref() == Some(user_id.as_str()));
-                        (StateKey::new("m.room.member", user_id.as_str()), event.cloned())
+                        (
+                            StateKey::new("m.room.member", user_id.as_str()),
+                            event.cloned(),
+                        )
                     })
                     .collect()
             }
@@ -995,7 +1193,9 @@ impl Syncing<'_> {
         account_data: Vec<AccountData>,
     ) -> Result<Option<LeftRoom>, StorageError> {
         let server = self.server;
-        let Some((room, recent)) = server.rooms.snapshot(room_id).await? else { return Ok(None) };
+        let Some((room, recent)) = server.rooms.snapshot(room_id).await? else {
+            return Ok(None);
+        };
         let Some(departure) = server.departure(&room, self.user_id()).await? else {
             return Ok(None);
         };
@@ -1010,8 +1210,10 @@ impl Syncing<'_> {
             ignored,
         };
         let filter = &self.request.filter;
-        let limit =
-            filter.room.timeline.limit(room_view::TIMELINE_LIMIT_DEFAULT, room_view::TIMELINE_LIMIT_MAX);
+        let limit = filter.room.timeline.limit(
+            room_view::TIMELINE_LIMIT_DEFAULT,
+            room_view::TIMELINE_LIMIT_MAX,
+        );
         let was_joined = match news.from {
             Some(from) => self.was_joined(room_id, from).await?,
             None => false,
@@ -1045,30 +1247,48 @@ impl Syncing<'_> {
             }
         }
         let taken = cut.finish(is_exhausted);
-        let timeline: Vec<Arc<Event>> =
-            taken.events.iter().map(|stored| stored.event.clone()).collect();
+        let timeline: Vec<Arc<Event>> = taken
+            .events
+            .iter()
+            .map(|stored| stored.event.clone())
+            .collect();
         let scope = if since_seq.is_none() || self.request.full_state {
             StateScope::Full
         } else {
-            StateScope::Since { limited: taken.limited }
+            StateScope::Since {
+                limited: taken.limited,
+            }
         };
         let mut entries = Vec::new();
         if was_member && let Some(first) = timeline.first() {
-            let before = StateOf { event_id: first.id.clone(), side: StateSide::Before };
+            let before = StateOf {
+                event_id: first.id.clone(),
+                side: StateSide::Before,
+            };
             entries = match (scope, news.from) {
-                (StateScope::Full, _) => {
-                    server.store.state_at(before, StateWanted::All).await?.unwrap_or_default()
-                }
+                (StateScope::Full, _) => server
+                    .store
+                    .state_at(before, StateWanted::All)
+                    .await?
+                    .unwrap_or_default(),
                 (StateScope::Since { limited: true }, Some(from)) => {
                     let since = self.last_event(room_id, from).await?;
-                    let since =
-                        since.map(|event_id| StateOf { event_id, side: StateSide::After });
-                    server.store.state_difference(since, before).await?.unwrap_or_default()
+                    let since = since.map(|event_id| StateOf {
+                        event_id,
+                        side: StateSide::After,
+                    });
+                    server
+                        .store
+                        .state_difference(since, before)
+                        .await?
+                        .unwrap_or_default()
                 }
                 (StateScope::Since { .. }, _) => Vec::new(),
             };
         }
-        let state = entries.iter().filter(|event| filter.room.state.matches(event));
+        let state = entries
+            .iter()
+            .filter(|event| filter.room.state.matches(event));
         let mut left = LeftRoom {
             room_id: room_id.clone(),
             timeline: Timeline {
@@ -1077,7 +1297,10 @@ impl Syncing<'_> {
                 prev_batch: taken
                     .start
                     .or(taken.events.first().and_then(|stored| stored.seq))
-                    .map(|seq| TimelineToken { position: news.to, seq }),
+                    .map(|seq| TimelineToken {
+                        position: news.to,
+                        seq,
+                    }),
             },
             state: state
                 .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
@@ -1087,7 +1310,9 @@ impl Syncing<'_> {
         };
         for stored in &taken.events {
             let device_id = Some(&*self.device_id);
-            let shown = server.show_among(&reader, device_id, stored, None, &recent).await?;
+            let shown = server
+                .show_among(&reader, device_id, stored, None, &recent)
+                .await?;
             left.timeline.events.push(shown);
         }
         Ok(Some(left))
@@ -1111,12 +1336,20 @@ struct RoomTouched {
 
 impl RoomTouched {
     fn all() -> Self {
-        Self { timeline: true, receipts: true, typing: true, membership: true }
+        Self {
+            timeline: true,
+            receipts: true,
+            typing: true,
+            membership: true,
+        }
     }
 }
 
 fn counts(counted: lyceum_account::unread::Counted) -> Counts {
-    Counts { notifications: counted.notify, highlights: counted.highlight }
+    Counts {
+        notifications: counted.notify,
+        highlights: counted.highlight,
+    }
 }
 
 fn split_by_room(
@@ -1132,4 +1365,3 @@ fn split_by_room(
     }
     (global, by_room)
 }
-

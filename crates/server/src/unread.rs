@@ -71,18 +71,29 @@ impl Unread {
             return Ok(reading.clone());
         }
         let before = self.forgotten.load(Ordering::SeqCst);
-        let rules = store.account_data_entry(user_id, None, "m.push_rules").await?;
+        let rules = store
+            .account_data_entry(user_id, None, "m.push_rules")
+            .await?;
         let rules = rules.and_then(|entry| entry.content);
         let rules = PushRules::load(user_id, rules.as_deref(), LegacyMentions::Present).compile();
         let rules = self.rules.lock().share(rules);
-        let ignored = store.account_data_entry(user_id, None, "m.ignored_user_list").await?;
+        let ignored = store
+            .account_data_entry(user_id, None, "m.ignored_user_list")
+            .await?;
         let ignored = ignored.and_then(|entry| entry.content);
-        let ignored = ignored.map(|content| ignored_in(&content)).unwrap_or_default();
+        let ignored = ignored
+            .map(|content| ignored_in(&content))
+            .unwrap_or_default();
         let mut users = self.users.lock();
         if users.len() >= USERS_MAX {
             users.clear();
         }
-        let counters = self.counters.lock().entry(user_id.to_owned()).or_default().clone();
+        let counters = self
+            .counters
+            .lock()
+            .entry(user_id.to_owned())
+            .or_default()
+            .clone();
         let reading = Arc::new(UserReading {
             user_id: user_id.to_owned(),
             ignored: Arc::new(ignored),
@@ -99,7 +110,8 @@ impl Unread {
     pub fn publish(&self, touches: &[Touch]) {
         for touch in touches {
             if let Touch::AccountData(user_id) = touch {
-                self.forgotten.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                self.forgotten
+                    .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 self.users.lock().remove(user_id);
             }
         }
@@ -109,7 +121,10 @@ impl Unread {
     pub async fn write(&self, store: &dyn Store) {
         let users: Vec<_> = {
             let counters = self.counters.lock();
-            counters.iter().map(|(user_id, known)| (user_id.clone(), known.clone())).collect()
+            counters
+                .iter()
+                .map(|(user_id, known)| (user_id.clone(), known.clone()))
+                .collect()
         };
         let mut batch = Batch::new();
         for (user_id, counters) in users {
@@ -117,7 +132,9 @@ impl Unread {
             while batch.changes.len() < COUNTERS_STORED_MAX
                 && let Some(room_id) = counters.changed.pop_first()
             {
-                let Some(counter) = counters.by_room.get(&room_id) else { continue };
+                let Some(counter) = counters.by_room.get(&room_id) else {
+                    continue;
+                };
                 batch.push(AccountChange::PutUnread(UnreadCounts {
                     user_id: user_id.clone(),
                     json: counter.to_json(),
@@ -147,14 +164,26 @@ impl UserReading {
         let (mut counter, before, receipts) = match known {
             Some(counter) => {
                 let before = counter.to_json();
-                (counter, Some(before), own_receipts(receipts, &self.user_id, &room.room_id))
+                (
+                    counter,
+                    Some(before),
+                    own_receipts(receipts, &self.user_id, &room.room_id),
+                )
             }
             None => {
                 let counter = self.first_counter(store, room, recent).await?;
                 let all = store
-                    .receipts(std::slice::from_ref(&room.room_id), Position(0), store.position())
+                    .receipts(
+                        std::slice::from_ref(&room.room_id),
+                        Position(0),
+                        store.position(),
+                    )
                     .await?;
-                (counter, None, own_receipts(&all, &self.user_id, &room.room_id))
+                (
+                    counter,
+                    None,
+                    own_receipts(&all, &self.user_id, &room.room_id),
+                )
             }
         };
         let facts = facts_of(room);
@@ -166,7 +195,9 @@ impl UserReading {
         }
         if before.as_deref() != Some(&*counter.to_json()) {
             let mut counters = self.counters.lock();
-            counters.by_room.insert(room.room_id.clone(), counter.clone());
+            counters
+                .by_room
+                .insert(room.room_id.clone(), counter.clone());
             counters.changed.insert(room.room_id.clone());
         }
         Ok(counter)
@@ -179,7 +210,11 @@ impl UserReading {
                 Some(root) => ReadScope::Thread(root.clone()),
                 None => ReadScope::Main,
             };
-            counter.add(entry.seq, event.thread_root().map(|root| &**root), &push::Actions::default());
+            counter.add(
+                entry.seq,
+                event.thread_root().map(|root| &**root),
+                &push::Actions::default(),
+            );
             counter.read_up_to(&scope, entry.seq);
             return;
         }
@@ -189,9 +224,14 @@ impl UserReading {
             Power::Level(level) => level,
             Power::Infinite => i64::MAX,
         };
-        let facts = RoomFacts { sender_power, ..facts.clone() };
-        let user =
-            UserFacts { user_id: &self.user_id, display_name: display_name.as_deref() };
+        let facts = RoomFacts {
+            sender_power,
+            ..facts.clone()
+        };
+        let user = UserFacts {
+            user_id: &self.user_id,
+            display_name: display_name.as_deref(),
+        };
         let actions = if self.ignored.contains(&event.sender) {
             push::Actions::default()
         } else {
@@ -218,18 +258,27 @@ impl UserReading {
         }
         let stored = {
             let counters = self.counters.lock();
-            counters.stored.as_ref().and_then(|stored| stored.get(&room.room_id).cloned())
+            counters
+                .stored
+                .as_ref()
+                .and_then(|stored| stored.get(&room.room_id).cloned())
         };
         let last = recent.entries.back().map_or(Seq(0), |entry| entry.seq);
         let earliest = Seq((last.0 - EVENTS_COUNTED_MAX as i64).max(0));
         let joined = match room.state.member(&self.user_id) {
             Some(member) => {
-                let known = recent.entries.iter().find(|entry| entry.event.id == member.event.id);
+                let known = recent
+                    .entries
+                    .iter()
+                    .find(|entry| entry.event.id == member.event.id);
                 match known {
                     Some(entry) => entry.seq,
                     None => {
                         let found = store.events(std::slice::from_ref(&member.event.id)).await?;
-                        found.first().and_then(|stored| stored.seq).unwrap_or_default()
+                        found
+                            .first()
+                            .and_then(|stored| stored.seq)
+                            .unwrap_or_default()
                     }
                 }
             }
@@ -249,7 +298,9 @@ async fn entries_after(
     recent: &Recent,
     after: Seq,
 ) -> Result<Vec<Arc<TimelineEntry>>, StorageError> {
-    let Some(oldest) = recent.entries.front() else { return Ok(Vec::new()) };
+    let Some(oldest) = recent.entries.front() else {
+        return Ok(Vec::new());
+    };
     let mut entries = Vec::new();
     if oldest.seq.0 > after.0 + 1 && !recent.is_whole {
         let page = TimelinePage {
@@ -261,9 +312,20 @@ async fn entries_after(
             limit: EVENTS_COUNTED_MAX,
         };
         let stored: Vec<StoredEvent> = store.timeline(page).await?;
-        entries.extend(stored.iter().filter_map(TimelineEntry::from_stored).map(Arc::new));
+        entries.extend(
+            stored
+                .iter()
+                .filter_map(TimelineEntry::from_stored)
+                .map(Arc::new),
+        );
     }
-    entries.extend(recent.entries.iter().filter(|entry| entry.seq > after).cloned());
+    entries.extend(
+        recent
+            .entries
+            .iter()
+            .filter(|entry| entry.seq > after)
+            .cloned(),
+    );
     Ok(entries)
 }
 
@@ -279,11 +341,16 @@ async fn places_of(
     if receipts.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<_> = receipts.iter().map(|receipt| receipt.event_id.clone()).collect();
+    let ids: Vec<_> = receipts
+        .iter()
+        .map(|receipt| receipt.event_id.clone())
+        .collect();
     let events = store.events(&ids).await?;
     let mut places = Vec::new();
     for receipt in receipts {
-        let event = events.iter().find(|stored| stored.event.id == receipt.event_id);
+        let event = events
+            .iter()
+            .find(|stored| stored.event.id == receipt.event_id);
         if let (Some(scope), Some(seq)) = (
             ReadScope::from_receipt(receipt.thread.as_deref()),
             event.and_then(|stored| stored.seq),
@@ -310,5 +377,8 @@ fn ignored_in(content: &str) -> BTreeSet<OwnedUserId> {
     }
     let list: Option<IgnoredUserList> = serde_json::from_str(content).ok();
     let users = list.map(|list| list.ignored_users).unwrap_or_default();
-    users.into_keys().filter_map(|user| UserId::parse(user).ok()).collect()
+    users
+        .into_keys()
+        .filter_map(|user| UserId::parse(user).ok())
+        .collect()
 }

@@ -41,19 +41,42 @@ async fn context(
     let server = &app.server;
     let filter = filter_of(parameters.filter.as_deref())?;
     let limit = parameters.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
-    let (stored, membership) =
-        server.event_for(&reader, &event_id).await.map_err(MatrixError::from)?;
-    let seq = stored.seq.ok_or_else(|| MatrixError::not_found("There is no such event"))?;
+    let reader = server
+        .reader(&requester.user_id, &room_id)
+        .await
+        .map_err(MatrixError::from)?;
+    let (stored, membership) = server
+        .event_for(&reader, &event_id)
+        .await
+        .map_err(MatrixError::from)?;
+    let seq = stored
+        .seq
+        .ok_or_else(|| MatrixError::not_found("There is no such event"))?;
     let position = server.feed.position();
     let wants = |event: &Event| filter.matches(event);
     let before = server
-        .read_timeline(&reader, seq, None, position, Direction::Backward, limit / 2, &wants)
+        .read_timeline(
+            &reader,
+            seq,
+            None,
+            position,
+            Direction::Backward,
+            limit / 2,
+            &wants,
+        )
         .await?;
     let next = Seq(seq.0 + 1);
     let after_limit = limit - limit / 2;
     let after = server
-        .read_timeline(&reader, next, None, position, Direction::Forward, after_limit, &wants)
+        .read_timeline(
+            &reader,
+            next,
+            None,
+            position,
+            Direction::Forward,
+            after_limit,
+            &wants,
+        )
         .await?;
     let device_id = requester.device_id.as_deref();
     let event = server.show(&reader, device_id, &stored, membership).await?;
@@ -68,19 +91,38 @@ async fn context(
     let last = after.events.last().map_or(&stored, |(stored, _)| stored);
     let first = before.events.last().map_or(&stored, |(stored, _)| stored);
     let state = if filter.lazy_load_members {
-        let all = before.events.iter().chain(&after.events).map(|(stored, _)| &stored.event);
+        let all = before
+            .events
+            .iter()
+            .chain(&after.events)
+            .map(|(stored, _)| &stored.event);
         let events: Vec<_> = all.chain([&stored.event]).cloned().collect();
         lazy_members(&events, &filter, &reader.room)
     } else {
-        let of = StateOf { event_id: last.event.id.clone(), side: StateSide::After };
-        let state = server.store.state_at(of, StateWanted::All).await?.unwrap_or_default();
+        let of = StateOf {
+            event_id: last.event.id.clone(),
+            side: StateSide::After,
+        };
+        let state = server
+            .store
+            .state_at(of, StateWanted::All)
+            .await?
+            .unwrap_or_default();
         let state = state.iter().filter(|event| filter.matches(event));
-        state.map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event)))).collect()
+        state
+            .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
+            .collect()
     };
     let body = context_json(&Context {
         form: EventForm::new(server.clock.now()),
-        start: TimelineToken { position, seq: first.seq.unwrap_or(seq) },
-        end: TimelineToken { position, seq: Seq(last.seq.unwrap_or(seq).0 + 1) },
+        start: TimelineToken {
+            position,
+            seq: first.seq.unwrap_or(seq),
+        },
+        end: TimelineToken {
+            position,
+            seq: Seq(last.seq.unwrap_or(seq).0 + 1),
+        },
         event,
         events_before,
         events_after,

@@ -60,7 +60,11 @@ async fn create_room(
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
     let wish = wish_of(body, &app)?;
-    let room_id = app.server.create_room(&requester, wish).await.map_err(MatrixError::from)?;
+    let room_id = app
+        .server
+        .create_room(&requester, wish)
+        .await
+        .map_err(MatrixError::from)?;
     Ok(json(&json!({ "room_id": room_id })))
 }
 
@@ -82,14 +86,18 @@ fn wish_of(body: Body, app: &App) -> Result<NewRoom, Refusal> {
         Some("public_chat") => Some(Preset::PublicChat),
         Some(other) => return Err(unknown("preset", other)),
     };
-    let alias = body.room_alias_name.filter(|name| !name.is_empty()).map(|name| {
-        if name.contains(':') || name.starts_with('#') {
-            let why = "room_alias_name is the part of the alias between # and :";
-            return Err(MatrixError::invalid_param(why));
-        }
-        RoomAliasId::parse(format!("#{name}:{server_name}"))
-            .map_err(|_| MatrixError::invalid_param("room_alias_name is not allowed in an alias"))
-    });
+    let alias = body
+        .room_alias_name
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            if name.contains(':') || name.starts_with('#') {
+                let why = "room_alias_name is the part of the alias between # and :";
+                return Err(MatrixError::invalid_param(why));
+            }
+            RoomAliasId::parse(format!("#{name}:{server_name}")).map_err(|_| {
+                MatrixError::invalid_param("room_alias_name is not allowed in an alias")
+            })
+        });
     let version = body.room_version.map(|version| {
         RoomVersionId::try_from(version.as_str()).map_err(|_| {
             MatrixError::unsupported_room_version(format!(

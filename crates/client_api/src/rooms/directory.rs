@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    client(router, "/directory/list/room/{room_id}", get(visibility).put(set))
+    client(
+        router,
+        "/directory/list/room/{room_id}",
+        get(visibility).put(set),
+    )
 }
 
 #[derive(Deserialize, Serialize, Clone, Copy, Default)]
@@ -25,8 +29,16 @@ async fn visibility(
     State(app): State<Arc<App>>,
     Segments(room_id): Segments<OwnedRoomId>,
 ) -> Answer {
-    let is_published = app.server.is_published(&room_id).await.map_err(MatrixError::from)?;
-    let visibility = if is_published { Visibility::Public } else { Visibility::Private };
+    let is_published = app
+        .server
+        .is_published(&room_id)
+        .await
+        .map_err(MatrixError::from)?;
+    let visibility = if is_published {
+        Visibility::Public
+    } else {
+        Visibility::Private
+    };
     Ok(json(&json!({ "visibility": visibility })))
 }
 

@@ -20,9 +20,14 @@ async fn event(
 ) -> Answer {
     let server = &app.server;
     let not_found = || MatrixError::not_found("There is no such event");
-    let reader = server.reader(&requester.user_id, &room_id).await.map_err(|_| not_found())?;
-    let (stored, membership) =
-        server.event_for(&reader, &event_id).await.map_err(MatrixError::from)?;
+    let reader = server
+        .reader(&requester.user_id, &room_id)
+        .await
+        .map_err(|_| not_found())?;
+    let (stored, membership) = server
+        .event_for(&reader, &event_id)
+        .await
+        .map_err(MatrixError::from)?;
     let device_id = requester.device_id.as_deref();
     let shown = server.show(&reader, device_id, &stored, membership).await?;
     let form = EventForm::new(server.clock.now());

@@ -36,7 +36,9 @@ async fn join(
     let server = &app.server;
     let room_id = server.room_of(&room).await.map_err(MatrixError::from)?;
     let extra = extra_of(body.others);
-    let joined = server.join_room(&requester.user_id, &room_id, body.reason, extra).await;
+    let joined = server
+        .join_room(&requester.user_id, &room_id, body.reason, extra)
+        .await;
     joined.map_err(MatrixError::from)?;
     Ok(answer(&room_id))
 }
@@ -51,7 +53,10 @@ async fn knock(
     requester.refuse_suspended()?;
     let server = &app.server;
     let room_id = server.room_of(&room).await.map_err(MatrixError::from)?;
-    server.knock(&requester.user_id, &room_id, body.reason).await.map_err(MatrixError::from)?;
+    server
+        .knock(&requester.user_id, &room_id, body.reason)
+        .await
+        .map_err(MatrixError::from)?;
     Ok(answer(&room_id))
 }
 

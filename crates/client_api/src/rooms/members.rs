@@ -37,13 +37,14 @@ async fn members(
     Query(parameters): Query<Parameters>,
 ) -> Answer {
     let server = &app.server;
-    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    let reader = server
+        .reader(&requester.user_id, &room_id)
+        .await
+        .map_err(MatrixError::from)?;
     let mut state: Option<Vec<Arc<Event>>> = None;
     if let Some(at) = parameters.at {
         let seq = match at.parse() {
-            Ok(PageToken::Sync(token)) => {
-                Seq(server.store.seq_at(&room_id, token.0).await?.0 + 1)
-            }
+            Ok(PageToken::Sync(token)) => Seq(server.store.seq_at(&room_id, token.0).await?.0 + 1),
             Ok(PageToken::Timeline(token)) => token.seq,
             Err(_) => return Err(MatrixError::invalid_param("at is not a token").into()),
         };
@@ -58,7 +59,10 @@ async fn members(
         if let Some(last) = server.store.timeline(page).await?.first()
             && reader.left.is_none()
         {
-            let of = StateOf { event_id: last.event.id.clone(), side: StateSide::After };
+            let of = StateOf {
+                event_id: last.event.id.clone(),
+                side: StateSide::After,
+            };
             state = server.store.state_at(of, StateWanted::All).await?;
         }
     }
@@ -71,13 +75,23 @@ async fn members(
             return false;
         }
         let membership = membership_of(event);
-        parameters.membership.is_none_or(|wanted| membership == Some(wanted))
-            && parameters.not_membership.is_none_or(|unwanted| membership != Some(unwanted))
+        parameters
+            .membership
+            .is_none_or(|wanted| membership == Some(wanted))
+            && parameters
+                .not_membership
+                .is_none_or(|unwanted| membership != Some(unwanted))
     };
-    let members: Vec<ClientEvent> =
-        state.iter().filter(is_wanted).map(|event| ClientEvent::new(event)).collect();
+    let members: Vec<ClientEvent> = state
+        .iter()
+        .filter(is_wanted)
+        .map(|event| ClientEvent::new(event))
+        .collect();
     let form = EventForm::new(server.clock.now());
-    Ok(json_bytes(StatusCode::OK, event_chunk(members.iter(), &form)))
+    Ok(json_bytes(
+        StatusCode::OK,
+        event_chunk(members.iter(), &form),
+    ))
 }
 
 async fn joined(
@@ -98,14 +112,20 @@ async fn joined(
         .map(|(user_id, event)| (user_id, member_content(event)))
         .collect();
     let members = members.iter().map(|(user_id, content)| {
-        (*user_id, content.displayname.as_deref(), content.avatar_url.as_deref())
+        (
+            *user_id,
+            content.displayname.as_deref(),
+            content.avatar_url.as_deref(),
+        )
     });
     Ok(json_bytes(StatusCode::OK, joined_members(members)))
 }
 
 async fn joined_rooms(State(app): State<Arc<App>>, requester: Requester) -> Answer {
     let memberships = app.server.store.memberships(&requester.user_id).await?;
-    let joined = memberships.iter().filter(|m| m.membership == Membership::Join);
+    let joined = memberships
+        .iter()
+        .filter(|m| m.membership == Membership::Join);
     let rooms: Vec<_> = joined.map(|m| &m.room_id).collect();
     Ok(json(&json!({ "joined_rooms": rooms })))
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::post};
-use lyceum_edge::{
-    Answer, App, JsonBody, Limit, Refusal, Requester, Segments, client, json,
-};
+use lyceum_edge::{Answer, App, JsonBody, Limit, Refusal, Requester, Segments, client, json};
 use lyceum_model::MatrixError;
 use lyceum_room::Target;
 use ruma_common::{OwnedRoomId, OwnedUserId, UserId};
@@ -44,7 +42,10 @@ impl Body {
     }
 
     fn target(self) -> Result<Target, Refusal> {
-        Ok(Target { user_id: self.user()?, reason: self.reason })
+        Ok(Target {
+            user_id: self.user()?,
+            reason: self.reason,
+        })
     }
 }
 
@@ -61,8 +62,10 @@ async fn invite(
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
     let invited = body.user()?;
-    let invited =
-        app.server.invite(&requester.user_id, &room_id, &invited, body.reason).await;
+    let invited = app
+        .server
+        .invite(&requester.user_id, &room_id, &invited, body.reason)
+        .await;
     invited.map_err(MatrixError::from)?;
     done()
 }
@@ -73,7 +76,10 @@ async fn leave(
     Segments(room_id): Segments<OwnedRoomId>,
     JsonBody(body): JsonBody<Body>,
 ) -> Answer {
-    let left = app.server.leave_room(&requester.user_id, &room_id, body.reason).await;
+    let left = app
+        .server
+        .leave_room(&requester.user_id, &room_id, body.reason)
+        .await;
     left.map_err(MatrixError::from)?;
     done()
 }
@@ -86,7 +92,10 @@ async fn kick(
 ) -> Answer {
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
-    let kicked = app.server.kick(&requester.user_id, &room_id, body.target()?).await;
+    let kicked = app
+        .server
+        .kick(&requester.user_id, &room_id, body.target()?)
+        .await;
     kicked.map_err(MatrixError::from)?;
     done()
 }
@@ -99,7 +108,10 @@ async fn ban(
 ) -> Answer {
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
-    let banned = app.server.ban(&requester.user_id, &room_id, body.target()?).await;
+    let banned = app
+        .server
+        .ban(&requester.user_id, &room_id, body.target()?)
+        .await;
     banned.map_err(MatrixError::from)?;
     done()
 }
@@ -112,7 +124,10 @@ async fn unban(
 ) -> Answer {
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
-    let unbanned = app.server.unban(&requester.user_id, &room_id, body.target()?).await;
+    let unbanned = app
+        .server
+        .unban(&requester.user_id, &room_id, body.target()?)
+        .await;
     unbanned.map_err(MatrixError::from)?;
     done()
 }
@@ -122,6 +137,9 @@ async fn forget(
     requester: Requester,
     Segments(room_id): Segments<OwnedRoomId>,
 ) -> Answer {
-    app.server.forget(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    app.server
+        .forget(&requester.user_id, &room_id)
+        .await
+        .map_err(MatrixError::from)?;
     done()
 }

@@ -54,14 +54,18 @@ async fn messages(
         Some(limit) => limit.min(LIMIT_MAX),
         None => filter.limit(LIMIT_DEFAULT, LIMIT_MAX),
     };
-    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    let reader = server
+        .reader(&requester.user_id, &room_id)
+        .await
+        .map_err(MatrixError::from)?;
     let position = server.feed.position();
     let start = match (&parameters.from, direction) {
         (Some(from), _) => token_of(from)?,
         (None, Direction::Backward) => PageToken::Sync(SyncToken(position)),
-        (None, Direction::Forward) => {
-            PageToken::Timeline(TimelineToken { position, seq: Seq(i64::MIN + 1) })
-        }
+        (None, Direction::Forward) => PageToken::Timeline(TimelineToken {
+            position,
+            seq: Seq(i64::MIN + 1),
+        }),
     };
     let from = seq_of(server, &room_id, start).await?;
     let until = match &parameters.to {
@@ -77,7 +81,11 @@ async fn messages(
         let device_id = requester.device_id.as_deref();
         chunk.push(server.show(&reader, device_id, stored, *membership).await?);
     }
-    let events: Vec<_> = shown.events.iter().map(|(stored, _)| stored.event.clone()).collect();
+    let events: Vec<_> = shown
+        .events
+        .iter()
+        .map(|(stored, _)| stored.event.clone())
+        .collect();
     let form = EventForm::new(server.clock.now());
     let body = messages_json(&Messages {
         form,
@@ -95,8 +103,11 @@ pub(super) fn lazy_members(
     filter: &RoomEventFilter,
     room: &Room,
 ) -> Vec<ShownEvent> {
-    let member =
-        |user_id: &UserId| room.state.member(user_id).map(|member| member.event.clone());
+    let member = |user_id: &UserId| {
+        room.state
+            .member(user_id)
+            .map(|member| member.event.clone())
+    };
     members_for(events, filter, &member)
         .iter()
         .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
@@ -113,7 +124,9 @@ pub(super) fn filter_of(filter: Option<&str>) -> Result<RoomEventFilter, Refusal
 }
 
 fn token_of(token: &str) -> Result<PageToken, Refusal> {
-    token.parse().map_err(|_| MatrixError::invalid_param("This is not a token").into())
+    token
+        .parse()
+        .map_err(|_| MatrixError::invalid_param("This is not a token").into())
 }
 
 /// The place of a token in a room: the gap before this event.

@@ -34,7 +34,13 @@ async fn all(
         return Err(MatrixError::missing_token("Missing access token").into());
     }
     refuse_other_servers(&app, parameters.server.as_deref())?;
-    page(&app, parameters.limit, parameters.since.as_deref(), DirectoryQuery::default()).await
+    page(
+        &app,
+        parameters.limit,
+        parameters.since.as_deref(),
+        DirectoryQuery::default(),
+    )
+    .await
 }
 
 #[derive(Deserialize)]
@@ -64,11 +70,17 @@ async fn search(
     JsonBody(body): JsonBody<Body>,
 ) -> Answer {
     refuse_other_servers(&app, parameters.server.as_deref())?;
-    if body.third_party_instance_id.is_some_and(|network| !network.is_empty()) {
+    if body
+        .third_party_instance_id
+        .is_some_and(|network| !network.is_empty())
+    {
         return Err(MatrixError::invalid_param("There is no such third-party network").into());
     }
     let query = DirectoryQuery {
-        term: body.filter.generic_search_term.filter(|term| !term.is_empty()),
+        term: body
+            .filter
+            .generic_search_term
+            .filter(|term| !term.is_empty()),
         room_types: body.filter.room_types,
         ..DirectoryQuery::default()
     };
@@ -98,19 +110,40 @@ async fn page(
             .and_then(|offset| offset.parse().ok())
             .ok_or_else(|| MatrixError::invalid_param("since is not a token"))?,
     };
-    let limit = limit.filter(|limit| *limit > 0).unwrap_or(LIMIT_MAX).min(LIMIT_MAX);
-    let query = DirectoryQuery { offset, limit, ..query };
-    let page = app.server.public_rooms(query).await.map_err(MatrixError::from)?;
+    let limit = limit
+        .filter(|limit| *limit > 0)
+        .unwrap_or(LIMIT_MAX)
+        .min(LIMIT_MAX);
+    let query = DirectoryQuery {
+        offset,
+        limit,
+        ..query
+    };
+    let page = app
+        .server
+        .public_rooms(query)
+        .await
+        .map_err(MatrixError::from)?;
     let mut body = Map::new();
     if offset + page.rooms.len() < page.total {
-        body.insert("next_batch".to_owned(), Value::from(format!("p{}", offset + limit)));
+        body.insert(
+            "next_batch".to_owned(),
+            Value::from(format!("p{}", offset + limit)),
+        );
     }
     if offset > 0 {
         let before = offset.saturating_sub(limit);
         body.insert("prev_batch".to_owned(), Value::from(format!("p{before}")));
     }
-    body.insert("total_room_count_estimate".to_owned(), Value::from(page.total));
-    let rooms: Vec<_> = page.rooms.iter().filter_map(|room| serde_json::to_value(room).ok()).collect();
+    body.insert(
+        "total_room_count_estimate".to_owned(),
+        Value::from(page.total),
+    );
+    let rooms: Vec<_> = page
+        .rooms
+        .iter()
+        .filter_map(|room| serde_json::to_value(room).ok())
+        .collect();
     body.insert("chunk".to_owned(), Value::from(rooms));
     Ok(json(&body))
 }

@@ -12,8 +12,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    let router =
-        client(router, "/rooms/{room_id}/receipt/{receipt_type}/{event_id}", post(receipt));
+    let router = client(
+        router,
+        "/rooms/{room_id}/receipt/{receipt_type}/{event_id}",
+        post(receipt),
+    );
     client(router, "/rooms/{room_id}/read_markers", post(read_markers))
 }
 
@@ -34,11 +37,19 @@ async fn receipt(
     let mut fully_read = None;
     match kind.as_str() {
         "m.read" => {
-            marks.push(ReadMark { kind: ReceiptKind::Read, thread: body.thread_id, event_id });
+            marks.push(ReadMark {
+                kind: ReceiptKind::Read,
+                thread: body.thread_id,
+                event_id,
+            });
         }
         "m.read.private" => {
             let kind = ReceiptKind::ReadPrivate;
-            marks.push(ReadMark { kind, thread: body.thread_id, event_id });
+            marks.push(ReadMark {
+                kind,
+                thread: body.thread_id,
+                event_id,
+            });
         }
         "m.fully_read" if body.thread_id.is_some() => {
             let why = "m.fully_read is about the whole room, not about a thread";
@@ -47,7 +58,10 @@ async fn receipt(
         "m.fully_read" => fully_read = Some(event_id),
         _ => return Err(MatrixError::invalid_param("There is no such receipt type").into()),
     }
-    let set = app.server.set_read_marks(&requester, &room_id, marks, fully_read).await;
+    let set = app
+        .server
+        .set_read_marks(&requester, &room_id, marks, fully_read)
+        .await;
     set.map_err(MatrixError::from)?;
     Ok(json(&json!({})))
 }
@@ -70,13 +84,22 @@ async fn read_markers(
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     let read = body.read.map(|event_id| (ReceiptKind::Read, event_id));
-    let read_private = body.read_private.map(|event_id| (ReceiptKind::ReadPrivate, event_id));
+    let read_private = body
+        .read_private
+        .map(|event_id| (ReceiptKind::ReadPrivate, event_id));
     let marks = read
         .into_iter()
         .chain(read_private)
-        .map(|(kind, event_id)| ReadMark { kind, thread: None, event_id })
+        .map(|(kind, event_id)| ReadMark {
+            kind,
+            thread: None,
+            event_id,
+        })
         .collect();
-    let set = app.server.set_read_marks(&requester, &room_id, marks, body.fully_read).await;
+    let set = app
+        .server
+        .set_read_marks(&requester, &room_id, marks, body.fully_read)
+        .await;
     set.map_err(MatrixError::from)?;
     Ok(json(&json!({})))
 }

@@ -12,7 +12,11 @@ use serde_json::json;
 use super::send::content_of;
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    client(router, "/rooms/{room_id}/redact/{event_id}/{txn_id}", put(redact))
+    client(
+        router,
+        "/rooms/{room_id}/redact/{event_id}/{txn_id}",
+        put(redact),
+    )
 }
 
 async fn redact(
@@ -24,8 +28,14 @@ async fn redact(
     requester.limit(&app, Limit::Message)?;
     let content = Some(content_of(&body)?);
     let scope = format!("redact/{room_id}/{target}");
-    let transaction = Some(TransactionName { scope, transaction_id });
-    let sent = app.server.redact(&requester, &room_id, &target, content, transaction).await;
+    let transaction = Some(TransactionName {
+        scope,
+        transaction_id,
+    });
+    let sent = app
+        .server
+        .redact(&requester, &room_id, &target, content, transaction)
+        .await;
     let event_id = sent.map_err(MatrixError::from)?;
     Ok(json(&json!({ "event_id": event_id })))
 }

@@ -12,7 +12,11 @@ use serde_json::Value;
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = client_v1(router, "/room_summary/{room}", get(summary));
     let router = unstable(router, "/im.nheko.summary/summary/{room}", get(summary));
-    unstable(router, "/im.nheko.summary/rooms/{room}/summary", get(summary))
+    unstable(
+        router,
+        "/im.nheko.summary/rooms/{room}/summary",
+        get(summary),
+    )
 }
 
 async fn summary(
@@ -27,14 +31,17 @@ async fn summary(
     if !server.may_preview(&room, &requester) {
         return Err(not_found().into());
     }
-    let mut summary =
-        serde_json::to_value(PublicRoom::of(&room)).unwrap_or_else(|_| Value::Null);
+    let mut summary = serde_json::to_value(PublicRoom::of(&room)).unwrap_or_else(|_| Value::Null);
     summary["room_version"] = Value::from(room.version().as_str());
     if let Some(encryption) = room.encryption() {
         summary["encryption"] = Value::from(encryption.as_str());
         summary["im.nheko.summary.encryption"] = Value::from(encryption);
     }
-    let allowed: Vec<_> = room.allowed_rooms().iter().map(ToString::to_string).collect();
+    let allowed: Vec<_> = room
+        .allowed_rooms()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if !allowed.is_empty() {
         summary["allowed_room_ids"] = Value::from(allowed);
     }

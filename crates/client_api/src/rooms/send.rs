@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::put};
-use lyceum_edge::{Answer, App, JsonBody, Limit, Query, RawBody, Requester, Segments, client, json};
+use lyceum_edge::{
+    Answer, App, JsonBody, Limit, Query, RawBody, Requester, Segments, client, json,
+};
 use lyceum_model::MatrixError;
 use lyceum_room::{Draft, redaction_target};
 use lyceum_server::rooms::TransactionName;
@@ -12,7 +14,11 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    client(router, "/rooms/{room_id}/send/{event_type}/{txn_id}", put(send))
+    client(
+        router,
+        "/rooms/{room_id}/send/{event_type}/{txn_id}",
+        put(send),
+    )
 }
 
 #[derive(Deserialize)]
@@ -42,9 +48,15 @@ async fn send(
     let sent = match redaction_target(&draft) {
         Some(target) => {
             let content = Some(draft.content);
-            server.redact(&requester, &room_id, &target, content, transaction).await
+            server
+                .redact(&requester, &room_id, &target, content, transaction)
+                .await
         }
-        None => server.send_message(&requester, &room_id, draft, transaction).await,
+        None => {
+            server
+                .send_message(&requester, &room_id, draft, transaction)
+                .await
+        }
     };
     let event_id = sent.map_err(MatrixError::from)?;
     Ok(json(&json!({ "event_id": event_id })))

@@ -31,7 +31,11 @@ pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
         "/rooms/{room_id}/state/{event_type}/",
         get(entry_without_key).put(set_without_key),
     );
-    client(router, "/rooms/{room_id}/state/{event_type}/{state_key}", get(entry).put(set))
+    client(
+        router,
+        "/rooms/{room_id}/state/{event_type}/{state_key}",
+        get(entry).put(set),
+    )
 }
 
 async fn all(
@@ -40,10 +44,15 @@ async fn all(
     Segments(room_id): Segments<OwnedRoomId>,
 ) -> Answer {
     let server = &app.server;
-    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    let reader = server
+        .reader(&requester.user_id, &room_id)
+        .await
+        .map_err(MatrixError::from)?;
     let state = server.state_for(&reader).await?;
-    let shown: Vec<_> =
-        state.iter().map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event)))).collect();
+    let shown: Vec<_> = state
+        .iter()
+        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
+        .collect();
     let form = EventForm::new(server.clock.now());
     Ok(json_bytes(StatusCode::OK, event_list(shown.iter(), &form)))
 }
@@ -59,7 +68,13 @@ async fn entry_without_key(
     Segments((room_id, kind)): Segments<(OwnedRoomId, String)>,
     format: Query<Format>,
 ) -> Answer {
-    entry(state, requester, Segments((room_id, kind, String::new())), format).await
+    entry(
+        state,
+        requester,
+        Segments((room_id, kind, String::new())),
+        format,
+    )
+    .await
 }
 
 async fn entry(
@@ -69,7 +84,10 @@ async fn entry(
     Query(format): Query<Format>,
 ) -> Answer {
     let server = &app.server;
-    let reader = server.reader(&requester.user_id, &room_id).await.map_err(MatrixError::from)?;
+    let reader = server
+        .reader(&requester.user_id, &room_id)
+        .await
+        .map_err(MatrixError::from)?;
     let Some(event) = server.state_entry_for(&reader, &kind, &key).await? else {
         return Err(MatrixError::not_found("There is no such state in this room").into());
     };
@@ -88,7 +106,13 @@ async fn set_without_key(
     Segments((room_id, kind)): Segments<(OwnedRoomId, String)>,
     body: RawBody,
 ) -> Answer {
-    set(state, requester, Segments((room_id, kind, String::new())), body).await
+    set(
+        state,
+        requester,
+        Segments((room_id, kind, String::new())),
+        body,
+    )
+    .await
 }
 
 async fn set(

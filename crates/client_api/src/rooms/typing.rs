@@ -30,7 +30,12 @@ async fn typing(
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     requester.must_be(&user_id)?;
-    let timeout_ms = body.typing.then(|| body.timeout.unwrap_or(TIMEOUT_MS_DEFAULT));
-    app.server.set_typing(&requester, &room_id, timeout_ms).await.map_err(MatrixError::from)?;
+    let timeout_ms = body
+        .typing
+        .then(|| body.timeout.unwrap_or(TIMEOUT_MS_DEFAULT));
+    app.server
+        .set_typing(&requester, &room_id, timeout_ms)
+        .await
+        .map_err(MatrixError::from)?;
     Ok(json(&json!({})))
 }

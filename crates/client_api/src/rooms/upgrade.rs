@@ -32,7 +32,10 @@ async fn upgrade(
         MatrixError::unsupported_room_version("This server does not know that room version")
     })?;
     let creators = body.additional_creators;
-    let upgraded = app.server.upgrade_room(&requester, &room_id, version, creators).await;
+    let upgraded = app
+        .server
+        .upgrade_room(&requester, &room_id, version, creators)
+        .await;
     let replacement = upgraded.map_err(MatrixError::from)?;
     Ok(json(&json!({ "replacement_room": replacement })))
 }

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Requested, Size, Thumbnail, ThumbnailAnswer, ThumbnailError, ThumbnailLimits, pixels};
+use super::{
+    Requested, Size, Thumbnail, ThumbnailAnswer, ThumbnailError, ThumbnailLimits,
+    pixels::{self, LargeImageTurn},
+};
 use crate::{
     blob_store::{Places, blocking},
     durable_file::TemporaryFile,
@@ -63,13 +66,15 @@ struct Shared {
 
 impl Pool {
     pub(crate) fn new(places: Arc<Places>, limits: ThumbnailLimits) -> Self {
-        let waiting = Mutex::default();
+        let (turn, waiting) = (LargeImageTurn::default(), Mutex::default());
+        let shared = Shared {
+            places,
+            limits,
+            turn,
+            waiting,
+        };
         Self {
-            shared: Arc::new(Shared {
-                places,
-                limits,
-                waiting,
-            }),
+            shared: Arc::new(shared),
             queue: Mutex::default(),
         }
     }

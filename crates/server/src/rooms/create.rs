@@ -99,7 +99,11 @@ impl Server {
         let sender = &session.user_id;
         let profile = self.profile(sender).await?;
         let aliases = self.store.aliases(room_id).await?;
-        let is_published = self.store.room(room_id).await?.is_some_and(|room| room.is_published);
+        let is_published = self
+            .store
+            .room(room_id)
+            .await?
+            .is_some_and(|room| room.is_published);
         let mut replacement = None;
         let decide = |room: &lyceum_room::Room| {
             let upgrade = Upgrade {
@@ -110,12 +114,23 @@ impl Server {
                 is_published,
             };
             let entropy = chance::bytes();
-            let upgraded =
-                lyceum_room::upgrade(room, sender, upgrade, &self.signer, self.clock.now(), entropy)?;
+            let upgraded = lyceum_room::upgrade(
+                room,
+                sender,
+                upgrade,
+                &self.signer,
+                self.clock.now(),
+                entropy,
+            )?;
             replacement = Some(upgraded.replacement.room.room_id.clone());
-            Ok(Decision { batch: upgraded.batch, ..upgraded.old })
+            Ok(Decision {
+                batch: upgraded.batch,
+                ..upgraded.old
+            })
         };
-        self.rooms.decide(room_id, decide, |_: &Decision, _: &mut Batch| {}).await?;
+        self.rooms
+            .decide(room_id, decide, |_: &Decision, _: &mut Batch| {})
+            .await?;
         Ok(replacement.expect("a decision was made"))
     }
 
@@ -124,6 +139,9 @@ impl Server {
         let mut profiles = self.store.profiles(&[user_id.to_owned()]).await?;
         let fields = profiles.remove(user_id).unwrap_or_default();
         let text = |key: &str| serde_json::from_str::<String>(fields.get(key)?).ok();
-        Ok(Profile { displayname: text("displayname"), avatar_url: text("avatar_url") })
+        Ok(Profile {
+            displayname: text("displayname"),
+            avatar_url: text("avatar_url"),
+        })
     }
 }

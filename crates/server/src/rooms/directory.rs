@@ -86,18 +86,29 @@ pub struct DirectoryPage {
 impl Server {
     /// A page of the public directory.
     pub async fn public_rooms(&self, query: DirectoryQuery) -> Result<DirectoryPage, RoomError> {
-        let page = RoomPage { after: None, only_published: true, limit: DIRECTORY_ROOMS_MAX };
+        let page = RoomPage {
+            after: None,
+            only_published: true,
+            limit: DIRECTORY_ROOMS_MAX,
+        };
         let term = query.term.map(|term| term.to_lowercase());
         let mut found = Vec::new();
         for summary in self.store.rooms(page).await? {
-            let Some(room) = self.rooms.room(&summary.room_id).await? else { continue };
+            let Some(room) = self.rooms.room(&summary.room_id).await? else {
+                continue;
+            };
             let room = PublicRoom::of(&room);
             let texts = [&room.name, &room.topic, &room.canonical_alias];
             let matches_term = term.as_ref().is_none_or(|term| {
-                texts.into_iter().flatten().any(|text| text.to_lowercase().contains(term))
+                texts
+                    .into_iter()
+                    .flatten()
+                    .any(|text| text.to_lowercase().contains(term))
             });
-            let matches_type =
-                query.room_types.as_ref().is_none_or(|types| types.contains(&room.room_type));
+            let matches_type = query
+                .room_types
+                .as_ref()
+                .is_none_or(|types| types.contains(&room.room_type));
             if matches_term && matches_type {
                 found.push(room);
             }
@@ -106,13 +117,21 @@ impl Server {
             (b.num_joined_members, &a.room_id).cmp(&(a.num_joined_members, &b.room_id))
         });
         let total = found.len();
-        let rooms = found.into_iter().skip(query.offset).take(query.limit).collect();
+        let rooms = found
+            .into_iter()
+            .skip(query.offset)
+            .take(query.limit)
+            .collect();
         Ok(DirectoryPage { rooms, total })
     }
 
     /// Whether a room is in the directory.
     pub async fn is_published(&self, room_id: &RoomId) -> Result<bool, RoomError> {
-        let record = self.store.room(room_id).await?.ok_or(RoomError::UnknownRoom)?;
+        let record = self
+            .store
+            .room(room_id)
+            .await?
+            .ok_or(RoomError::UnknownRoom)?;
         Ok(record.is_published)
     }
 
@@ -123,12 +142,20 @@ impl Server {
         room_id: &RoomId,
         is_published: bool,
     ) -> Result<(), RoomError> {
-        let room = self.rooms.room(room_id).await?.ok_or(RoomError::UnknownRoom)?;
+        let room = self
+            .rooms
+            .room(room_id)
+            .await?
+            .ok_or(RoomError::UnknownRoom)?;
         if !session.is_admin && !may_name(&room, session) {
             let why = "You have no right to change this room's place in the directory";
             return Err(MatrixError::forbidden(why).into());
         }
-        self.commit(RoomChange::Publish { room_id: room_id.to_owned(), is_published }).await?;
+        self.commit(RoomChange::Publish {
+            room_id: room_id.to_owned(),
+            is_published,
+        })
+        .await?;
         Ok(())
     }
 
@@ -140,7 +167,11 @@ impl Server {
         room_id: &RoomId,
     ) -> Result<(), RoomError> {
         self.may_claim_alias(alias)?;
-        let room = self.rooms.room(room_id).await?.ok_or(RoomError::UnknownRoom)?;
+        let room = self
+            .rooms
+            .room(room_id)
+            .await?
+            .ok_or(RoomError::UnknownRoom)?;
         let is_member = room.state.membership(&session.user_id) == Some(Membership::Join);
         if !session.is_admin && !is_member {
             return Err(MatrixError::forbidden("You are not in that room").into());
@@ -167,12 +198,17 @@ impl Server {
         if alias.server_name() != self.config.server_name {
             return Err(MatrixError::invalid_param("The alias belongs to another server").into());
         }
-        let has_odd_characters =
-            alias.as_str().chars().any(|letter| letter.is_whitespace() || letter.is_control());
+        let has_odd_characters = alias
+            .as_str()
+            .chars()
+            .any(|letter| letter.is_whitespace() || letter.is_control());
         if alias.as_str().len() > ALIAS_BYTES_MAX || has_odd_characters {
             return Err(MatrixError::invalid_param("The alias is not allowed").into());
         }
-        if self.application_services().iter().any(|service| service.reserves_alias(alias.as_str()))
+        if self
+            .application_services()
+            .iter()
+            .any(|service| service.reserves_alias(alias.as_str()))
         {
             let why = "The alias is reserved by an application service";
             return Err(MatrixError::new(400, "M_EXCLUSIVE", why).into());
@@ -196,7 +232,8 @@ impl Server {
         if !may {
             return Err(MatrixError::forbidden("You have no right to remove this alias").into());
         }
-        self.commit(RoomChange::RemoveAlias(alias.to_owned())).await?;
+        self.commit(RoomChange::RemoveAlias(alias.to_owned()))
+            .await?;
         Ok(())
     }
 
@@ -206,7 +243,11 @@ impl Server {
         session: &Session,
         room_id: &RoomId,
     ) -> Result<Vec<Alias>, RoomError> {
-        let room = self.rooms.room(room_id).await?.ok_or(RoomError::UnknownRoom)?;
+        let room = self
+            .rooms
+            .room(room_id)
+            .await?
+            .ok_or(RoomError::UnknownRoom)?;
         let is_member = room.state.membership(&session.user_id) == Some(Membership::Join);
         if !is_member && room.history_visibility() != HistoryVisibility::WorldReadable {
             return Err(MatrixError::forbidden("You are not in that room").into());
@@ -232,5 +273,7 @@ impl Server {
 
 fn may_name(room: &Room, session: &Session) -> bool {
     room.state.membership(&session.user_id) == Some(Membership::Join)
-        && room.power_levels().may_send(&session.user_id, "m.room.canonical_alias", true)
+        && room
+            .power_levels()
+            .may_send(&session.user_id, "m.room.canonical_alias", true)
 }

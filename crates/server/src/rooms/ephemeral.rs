@@ -52,7 +52,11 @@ impl Server {
             return Ok(());
         }
         let users = users.into_iter().collect();
-        self.commit(RoomChange::Typing { room_id: room_id.to_owned(), users }).await?;
+        self.commit(RoomChange::Typing {
+            room_id: room_id.to_owned(),
+            users,
+        })
+        .await?;
         Ok(())
     }
 
@@ -69,12 +73,20 @@ impl Server {
                 }
             };
             let count = users.len();
-            let left: Vec<_> = users.into_iter().filter(|(_, until)| *until > now).collect();
+            let left: Vec<_> = users
+                .into_iter()
+                .filter(|(_, until)| *until > now)
+                .collect();
             if left.is_empty() {
                 self.typing_rooms.lock().remove(&room_id);
             }
             if left.len() < count
-                && let Err(error) = self.commit(RoomChange::Typing { room_id, users: left }).await
+                && let Err(error) = self
+                    .commit(RoomChange::Typing {
+                        room_id,
+                        users: left,
+                    })
+                    .await
             {
                 tracing::warn!(%error, "typing notices could not be ended");
             }
@@ -132,6 +144,8 @@ fn check_thread(thread: Option<&str>) -> Result<(), MatrixError> {
     match thread {
         None | Some("main") => Ok(()),
         Some(root) if EventId::parse(root).is_ok() => Ok(()),
-        Some(_) => Err(MatrixError::invalid_param("thread_id must be \"main\" or an event id")),
+        Some(_) => Err(MatrixError::invalid_param(
+            "thread_id must be \"main\" or an event id",
+        )),
     }
 }

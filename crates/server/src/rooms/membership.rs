@@ -50,7 +50,13 @@ impl Server {
                 member_of: member_of.clone(),
                 extra: extra.clone(),
             };
-            Ok(lyceum_room::join(room, user_id, join, &self.signer, self.clock.now())?)
+            Ok(lyceum_room::join(
+                room,
+                user_id,
+                join,
+                &self.signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
@@ -89,7 +95,13 @@ impl Server {
                 reason: reason.clone(),
                 is_direct: false,
             };
-            Ok(lyceum_room::invite(room, sender, invite, &self.signer, self.clock.now())?)
+            Ok(lyceum_room::invite(
+                room,
+                sender,
+                invite,
+                &self.signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
@@ -109,11 +121,16 @@ impl Server {
             let why = format!("The server of {user_id} cannot be reached from here");
             return Err(MatrixError::new(400, "M_UNKNOWN", why).into());
         }
-        let entry = self.store.account_data_entry(user_id, None, "m.invite_permission_config");
-        let blocks = entry.await?.and_then(|entry| entry.content).is_some_and(|content| {
-            serde_json::from_str::<InvitePermission>(&content)
-                .is_ok_and(|permission| permission.default_action.as_deref() == Some("block"))
-        });
+        let entry = self
+            .store
+            .account_data_entry(user_id, None, "m.invite_permission_config");
+        let blocks = entry
+            .await?
+            .and_then(|entry| entry.content)
+            .is_some_and(|content| {
+                serde_json::from_str::<InvitePermission>(&content)
+                    .is_ok_and(|permission| permission.default_action.as_deref() == Some("block"))
+            });
         if blocks && sender != user_id {
             let why = "This user does not accept invites";
             return Err(MatrixError::new(403, "M_INVITE_BLOCKED", why).into());
@@ -130,7 +147,13 @@ impl Server {
     ) -> Result<(), RoomError> {
         self.change(room_id, |room| {
             let now = self.clock.now();
-            Ok(lyceum_room::leave(room, user_id, reason.clone(), &self.signer, now)?)
+            Ok(lyceum_room::leave(
+                room,
+                user_id,
+                reason.clone(),
+                &self.signer,
+                now,
+            )?)
         })
         .await
     }
@@ -144,8 +167,17 @@ impl Server {
     ) -> Result<(), RoomError> {
         let profile = self.profile(user_id).await?;
         self.change(room_id, |room| {
-            let knock = Knock { profile: profile.clone(), reason: reason.clone() };
-            Ok(lyceum_room::knock(room, user_id, knock, &self.signer, self.clock.now())?)
+            let knock = Knock {
+                profile: profile.clone(),
+                reason: reason.clone(),
+            };
+            Ok(lyceum_room::knock(
+                room,
+                user_id,
+                knock,
+                &self.signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
@@ -158,7 +190,13 @@ impl Server {
         target: Target,
     ) -> Result<(), RoomError> {
         self.change(room_id, |room| {
-            Ok(lyceum_room::kick(room, sender, target.clone(), &self.signer, self.clock.now())?)
+            Ok(lyceum_room::kick(
+                room,
+                sender,
+                target.clone(),
+                &self.signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
@@ -171,7 +209,13 @@ impl Server {
         target: Target,
     ) -> Result<(), RoomError> {
         self.change(room_id, |room| {
-            Ok(lyceum_room::ban(room, sender, target.clone(), &self.signer, self.clock.now())?)
+            Ok(lyceum_room::ban(
+                room,
+                sender,
+                target.clone(),
+                &self.signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
@@ -184,14 +228,24 @@ impl Server {
         target: Target,
     ) -> Result<(), RoomError> {
         self.change(room_id, |room| {
-            Ok(lyceum_room::unban(room, sender, target.clone(), &self.signer, self.clock.now())?)
+            Ok(lyceum_room::unban(
+                room,
+                sender,
+                target.clone(),
+                &self.signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
 
     /// No longer shows a room to a user who left it.
     pub async fn forget(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), RoomError> {
-        let room = self.rooms.room(room_id).await?.ok_or(RoomError::UnknownRoom)?;
+        let room = self
+            .rooms
+            .room(room_id)
+            .await?
+            .ok_or(RoomError::UnknownRoom)?;
         match room.state.membership(user_id) {
             Some(Membership::Leave | Membership::Ban) | None => {}
             Some(Membership::Join | Membership::Invite | Membership::Knock) => {
@@ -199,8 +253,10 @@ impl Server {
                 return Err(MatrixError::unknown(why).into());
             }
         }
-        let forget =
-            RoomChange::Forget { room_id: room_id.to_owned(), user_id: user_id.to_owned() };
+        let forget = RoomChange::Forget {
+            room_id: room_id.to_owned(),
+            user_id: user_id.to_owned(),
+        };
         self.commit(forget).await?;
         Ok(())
     }
@@ -248,7 +304,13 @@ impl Server {
             let profile = self.profile(user_id).await?;
             let changed = self.change(&membership.room_id, |room| {
                 let (profile, now) = (profile.clone(), self.clock.now());
-                Ok(lyceum_room::update_profile(room, user_id, profile, &self.signer, now)?)
+                Ok(lyceum_room::update_profile(
+                    room,
+                    user_id,
+                    profile,
+                    &self.signer,
+                    now,
+                )?)
             });
             match changed.await {
                 // A room that forbids it keeps the old one.
@@ -265,7 +327,9 @@ impl Server {
         room_id: &RoomId,
         decide: impl FnMut(&Room) -> Result<Decision, RoomError> + Send,
     ) -> Result<(), RoomError> {
-        self.rooms.decide(room_id, decide, |_: &Decision, _: &mut Batch| {}).await?;
+        self.rooms
+            .decide(room_id, decide, |_: &Decision, _: &mut Batch| {})
+            .await?;
         Ok(())
     }
 }

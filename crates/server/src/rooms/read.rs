@@ -77,7 +77,13 @@ impl Server {
             return Err(refused());
         }
         let ignored = self.ignored_users(user_id).await?;
-        Ok(Reader { user_id: user_id.to_owned(), room, membership, left, ignored })
+        Ok(Reader {
+            user_id: user_id.to_owned(),
+            room,
+            membership,
+            left,
+            ignored,
+        })
     }
 
     pub(crate) async fn departure(
@@ -85,23 +91,43 @@ impl Server {
         room: &Room,
         user_id: &UserId,
     ) -> Result<Option<Departure>, StorageError> {
-        let Some(member) = room.state.member(user_id) else { return Ok(None) };
+        let Some(member) = room.state.member(user_id) else {
+            return Ok(None);
+        };
         let event_id = member.event.id.clone();
         let stored = self.store.events(std::slice::from_ref(&event_id)).await?;
-        let Some(seq) = stored.first().and_then(|stored| stored.seq) else { return Ok(None) };
-        let of = StateOf { event_id: event_id.clone(), side: StateSide::Before };
+        let Some(seq) = stored.first().and_then(|stored| stored.seq) else {
+            return Ok(None);
+        };
+        let of = StateOf {
+            event_id: event_id.clone(),
+            side: StateSide::Before,
+        };
         let wanted = StateWanted::Keys(vec![StateKey::new("m.room.member", user_id.as_str())]);
         let before = self.store.state_at(of, wanted).await?.unwrap_or_default();
-        let was_member = before.iter().any(|event| membership_of(event) == Some(Membership::Join));
-        Ok(Some(Departure { event_id, seq, was_member }))
+        let was_member = before
+            .iter()
+            .any(|event| membership_of(event) == Some(Membership::Join));
+        Ok(Some(Departure {
+            event_id,
+            seq,
+            was_member,
+        }))
     }
 
     /// The state of a room for a reader: as it is now, or as it was when they left.
     pub async fn state_for(&self, reader: &Reader) -> Result<Vec<Arc<Event>>, StorageError> {
         match &reader.left {
             Some(left) if left.was_member => {
-                let of = StateOf { event_id: left.event_id.clone(), side: StateSide::After };
-                Ok(self.store.state_at(of, StateWanted::All).await?.unwrap_or_default())
+                let of = StateOf {
+                    event_id: left.event_id.clone(),
+                    side: StateSide::After,
+                };
+                Ok(self
+                    .store
+                    .state_at(of, StateWanted::All)
+                    .await?
+                    .unwrap_or_default())
             }
             _ => Ok(reader.room.state.iter().cloned().collect()),
         }
@@ -116,7 +142,10 @@ impl Server {
     ) -> Result<Option<Arc<Event>>, StorageError> {
         match &reader.left {
             Some(left) if left.was_member => {
-                let of = StateOf { event_id: left.event_id.clone(), side: StateSide::After };
+                let of = StateOf {
+                    event_id: left.event_id.clone(),
+                    side: StateSide::After,
+                };
                 let wanted = StateWanted::Keys(vec![StateKey::new(kind, key)]);
                 let found = self.store.state_at(of, wanted).await?;
                 Ok(found.unwrap_or_default().into_iter().next())
@@ -145,9 +174,11 @@ impl Server {
             return Ok(answer);
         }
         let own = StateKey::new("m.room.member", reader.user_id.as_str());
-        let wanted =
-            StateWanted::Keys(vec![own, StateKey::new("m.room.history_visibility", "")]);
-        let of = StateOf { event_id: event.id.clone(), side: StateSide::Before };
+        let wanted = StateWanted::Keys(vec![own, StateKey::new("m.room.history_visibility", "")]);
+        let of = StateOf {
+            event_id: event.id.clone(),
+            side: StateSide::Before,
+        };
         let before = self.store.state_at(of, wanted).await?.unwrap_or_default();
         let mut visibility = HistoryVisibility::Shared;
         let mut before_it = None;
@@ -164,10 +195,15 @@ impl Server {
             _ => before_it,
         };
         let joined_later = reader.membership == Some(Membership::Join)
-            || reader.left.as_ref().is_some_and(|left| {
-                left.was_member && stored.seq.is_none_or(|seq| seq < left.seq)
-            });
-        let viewpoint = Viewpoint { visibility, membership: before_it, joined_later };
+            || reader
+                .left
+                .as_ref()
+                .is_some_and(|left| left.was_member && stored.seq.is_none_or(|seq| seq < left.seq));
+        let viewpoint = Viewpoint {
+            visibility,
+            membership: before_it,
+            joined_later,
+        };
         Ok((visible_to(event, &reader.user_id, viewpoint), membership))
     }
 
@@ -259,7 +295,8 @@ impl Server {
         membership: Option<Membership>,
     ) -> Result<ShownEvent, StorageError> {
         let recent = self.rooms.recent(&reader.room.room_id).await?;
-        self.show_among(reader, device_id, stored, membership, &recent).await
+        self.show_among(reader, device_id, stored, membership, &recent)
+            .await
     }
 
     /// The same, with the room's newest events at hand.
@@ -275,15 +312,16 @@ impl Server {
         let mut shown = match known {
             Some(entry) => entry.shown(&reader.user_id, device_id),
             None => {
-                let mut shown =
-                    ShownEvent::from(Arc::new(ClientEvent::new(&stored.event)));
+                let mut shown = ShownEvent::from(Arc::new(ClientEvent::new(&stored.event)));
                 let because = stored.redacted_because.as_deref();
-                shown.redacted_because =
-                    because.map(|because| Arc::new(ClientEvent::new(because)));
+                shown.redacted_because = because.map(|because| Arc::new(ClientEvent::new(because)));
                 shown
             }
         };
         shown.membership = membership;
+        if let Some(replaced) = shown.event.replaces_state() {
+            shown.hides_prev_content = self.is_redacted(replaced, recent).await?;
+        }
         if shown.redacted_because.is_none() && stored.event.state_key.is_none() {
             shown.relations = match known {
                 // Whatever relates to one of the newest events is newer still, so it is here too.
@@ -301,12 +339,32 @@ impl Server {
         Ok(shown)
     }
 
+    /// Whether an event was redacted, with the room's newest events at hand.
+    async fn is_redacted(&self, event_id: &EventId, recent: &Recent) -> Result<bool, StorageError> {
+        if let Some(entry) = recent
+            .entries
+            .iter()
+            .find(|entry| entry.event.id == *event_id)
+        {
+            return Ok(entry.redacted_because.is_some());
+        }
+        let found = self.store.events(&[event_id.to_owned()]).await?;
+        Ok(found
+            .first()
+            .is_some_and(|stored| stored.redacted_because.is_some()))
+    }
+
     /// Users whose messages somebody does not want to see (`m.ignored_user_list`).
     pub async fn ignored_users(
         &self,
         user_id: &UserId,
     ) -> Result<Arc<BTreeSet<OwnedUserId>>, StorageError> {
-        Ok(self.unread.reader(&*self.store, user_id).await?.ignored.clone())
+        Ok(self
+            .unread
+            .reader(&*self.store, user_id)
+            .await?
+            .ignored
+            .clone())
     }
 }
 
@@ -329,14 +387,21 @@ impl Reader {
 impl Recent {
     /// The event at this place.
     pub fn entry(&self, seq: Seq) -> Option<&Arc<TimelineEntry>> {
-        let index = self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
+        let index = self
+            .entries
+            .binary_search_by_key(&seq, |entry| entry.seq)
+            .ok()?;
         self.entries.get(index)
     }
 
     /// The events that refer to this one, newest first.
     fn related_to(&self, event_id: &EventId) -> Vec<Arc<TimelineEntry>> {
         let refers = |entry: &&Arc<TimelineEntry>| {
-            entry.event.relates_to.as_ref().is_some_and(|relation| relation.parent == *event_id)
+            entry
+                .event
+                .relates_to
+                .as_ref()
+                .is_some_and(|relation| relation.parent == *event_id)
         };
         self.entries.iter().rev().filter(refers).cloned().collect()
     }
@@ -368,7 +433,9 @@ fn bundle(
     let mut references = Vec::new();
     let mut in_thread: Option<ThreadSummary> = None;
     for entry in related {
-        let Some(relation) = &entry.event.relates_to else { continue };
+        let Some(relation) = &entry.event.relates_to else {
+            continue;
+        };
         if entry.redacted_because.is_some() || reader.ignored.contains(&entry.event.sender) {
             continue;
         }
@@ -405,7 +472,11 @@ fn bundle(
         return None;
     }
     references.reverse();
-    Some(Arc::new(BundledRelations { replacement, thread: in_thread, references }))
+    Some(Arc::new(BundledRelations {
+        replacement,
+        thread: in_thread,
+        references,
+    }))
 }
 
 fn visibility_of(event: &Event) -> HistoryVisibility {

@@ -1,8 +1,6 @@
 //! Sending: messages, state, redactions.
 
-use lyceum_model::{
-    Batch, Expect, MatrixError, RoomChange, TransactionId, TransactionOutcome,
-};
+use lyceum_model::{Batch, Expect, MatrixError, RoomChange, TransactionId, TransactionOutcome};
 use lyceum_room::{Decision, Draft, Redaction};
 use ruma_common::{EventId, OwnedEventId, RoomAliasId, RoomId};
 use serde::Deserialize;
@@ -46,7 +44,13 @@ impl Server {
         let sender = &session.user_id;
         let signer = &self.signer;
         self.send_with(session, room_id, transaction, |room| {
-            Ok(lyceum_room::send(room, sender, draft.clone(), signer, self.clock.now())?)
+            Ok(lyceum_room::send(
+                room,
+                sender,
+                draft.clone(),
+                signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
@@ -74,14 +78,26 @@ impl Server {
         transaction: Option<TransactionName>,
     ) -> Result<Sent, RoomError> {
         let found = self.store.events(&[target.to_owned()]).await?;
-        let Some(target) = found.into_iter().find(|found| found.event.room_id == *room_id) else {
+        let Some(target) = found
+            .into_iter()
+            .find(|found| found.event.room_id == *room_id)
+        else {
             return Err(MatrixError::not_found("There is no such event to redact").into());
         };
         let sender = &session.user_id;
         let signer = &self.signer;
         self.send_with(session, room_id, transaction, |room| {
-            let redaction = Redaction { target: &target.event, content: content.clone() };
-            Ok(lyceum_room::redact(room, sender, redaction, signer, self.clock.now())?)
+            let redaction = Redaction {
+                target: &target.event,
+                content: content.clone(),
+            };
+            Ok(lyceum_room::redact(
+                room,
+                sender,
+                redaction,
+                signer,
+                self.clock.now(),
+            )?)
         })
         .await
     }
@@ -125,7 +141,11 @@ impl Server {
         }
         let content: CanonicalAlias = serde_json::from_str(content.get())
             .map_err(|error| MatrixError::bad_json(format!("The content is wrong: {error}")))?;
-        let room = self.rooms.room(room_id).await?.ok_or(RoomError::UnknownRoom)?;
+        let room = self
+            .rooms
+            .room(room_id)
+            .await?
+            .ok_or(RoomError::UnknownRoom)?;
         let mut had = room.alternative_aliases();
         had.extend(room.canonical_alias());
         for alias in content.alias.into_iter().chain(content.alt_aliases) {
