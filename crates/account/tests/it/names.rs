@@ -98,8 +98,8 @@ proptest! {
     fn new_ids_are_known_ids(localpart in "[a-z0-9._=/+-]{1,50}") {
         let server: &ServerName = server_name!("example.org");
         if let Ok(id) = new_user_id(&localpart, server, Registrant::Person) {
-            prop_assert_eq!(known_user_id(&localpart, server).unwrap(), id.clone());
-            prop_assert_eq!(known_user_id(id.as_str(), server).unwrap(), id);
+            prop_assert_eq!(&known_user_id(&localpart, server).unwrap(), &id);
+            prop_assert_eq!(&known_user_id(id.as_str(), server).unwrap(), &id);
         }
     }
 
