@@ -125,8 +125,8 @@ mod tests {
     /// The public key of the seed in the Appendices, "Cryptographic Test Vectors".
     const PUBLIC_KEY: &str = "XGX0JRS2Af3be3knz2fBiRbApjm2Dh61gXDJA8kcJNI";
 
-    fn check(object: Value, signature: &str, expect: bool) {
-        let signed = SignedJson::new(&object, "object").unwrap();
+    fn check(object: &Value, signature: &str, expect: bool) {
+        let signed = SignedJson::new(object, "object").unwrap();
         assert_eq!(
             signed.is_signed(PUBLIC_KEY, signature),
             expect,
@@ -138,8 +138,8 @@ mod tests {
     fn the_vectors_of_the_specification() {
         let empty = "K8280/U9SSy9IVtjBuVeLr+HpOB4BQFWbg+UZaADMtTdGYI7Geitb76LTrr5QV/7Xg4ahLwYGYZzuHGZKM5ZAQ";
         let data = "KqmLSbO39/Bzb0QIYE82zqLwsA+PDzYIpIRA2sRQ4sL53+sN6/fpNSoqE7BP7vBZhG6kYdD13EIMJpvhJI+6Bw";
-        check(json!({}), empty, true);
-        check(json!({ "one": 1, "two": "Two" }), data, true);
+        check(&json!({}), empty, true);
+        check(&json!({ "one": 1, "two": "Two" }), data, true);
         check(
             json!({ "two": "Two", "signatures": {}, "one": 1, "unsigned": 2 }),
             data,
@@ -150,9 +150,9 @@ mod tests {
             &format!("{data}=="),
             true,
         );
-        check(json!({ "one": 2, "two": "Two" }), data, false);
-        check(json!({ "one": 1, "two": "Two" }), empty, false);
-        check(json!({}), "", false);
-        check(json!({}), "not base64!", false);
+        check(&json!({ "one": 2, "two": "Two" }), data, false);
+        check(&json!({ "one": 1, "two": "Two" }), empty, false);
+        check(&json!({}), "", false);
+        check(&json!({}), "not base64!", false);
     }
 }

@@ -192,9 +192,9 @@ async fn orientation_is_honoured() {
         (8, "gwrb", true),
     ] {
         let small = fixture
-            .made(&turned_jpeg(1000, 500, orientation), scale(640, 480))
+            .made(&turned_jpeg(400, 200, orientation), scale(320, 240))
             .await;
-        let expected_size = if upright { (240, 480) } else { (640, 320) };
+        let expected_size = if upright { (120, 240) } else { (320, 160) };
         assert_eq!((small.width, small.height), expected_size, "{orientation}");
         assert_eq!(corners(&decode(&small)), expect, "{orientation}");
     }
@@ -294,11 +294,11 @@ async fn large_images_take_turns() {
     let bytes = encode(&DynamicImage::ImageLuma8(image), ImageFormat::Png);
     let sha256 = fixture.put(&bytes).await;
     let mut set = tokio::task::JoinSet::new();
-    for requested in [crop(32), crop(96), scale(320, 240)] {
+    for requested in [crop(32), crop(96)] {
         let fixture = Arc::clone(&fixture);
         set.spawn(async move { fixture.store.thumbnail(&sha256, requested).await.is_ok() });
     }
-    assert_eq!(set.join_all().await, [true; 3]);
+    assert_eq!(set.join_all().await, [true; 2]);
 }
 
 #[tokio::test]
@@ -356,7 +356,7 @@ async fn hostile_files() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
 
     /// Any damage to an image yields a thumbnail or an error, and the workers go on.
     #[test]
