@@ -141,12 +141,12 @@ mod tests {
         check(&json!({}), empty, true);
         check(&json!({ "one": 1, "two": "Two" }), data, true);
         check(
-            json!({ "two": "Two", "signatures": {}, "one": 1, "unsigned": 2 }),
+            &json!({ "two": "Two", "signatures": {}, "one": 1, "unsigned": 2 }),
             data,
             true,
         );
         check(
-            json!({ "one": 1, "two": "Two" }),
+            &json!({ "one": 1, "two": "Two" }),
             &format!("{data}=="),
             true,
         );
