@@ -238,12 +238,16 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Reads the counters and forgets all else.
     pub(crate) fn read(sql: &mut dyn Sql) -> Result<Self, StorageError> {
-        let counters = Counters::load(sql)?;
-        Ok(Self {
+        Counters::load(sql).map(Self::at)
+    }
+
+    /// Knows nothing but the counters.
+    pub(crate) fn at(counters: Counters) -> Self {
+        Self {
             counters,
             stored_counters: counters,
             ..Self::default()
-        })
+        }
     }
 
     /// A group is stored: forgets what was of this group only, and what is too much.

@@ -13,6 +13,8 @@ mod figures;
 mod ledger;
 mod migrations;
 mod node_cache;
+mod postgres;
+mod postgres_session;
 mod publisher;
 mod questions;
 mod readers;
@@ -26,5 +28,6 @@ mod writer;
 #[doc(hidden)]
 pub use event_body::dictionary_sample;
 pub use figures::Figures;
+pub use postgres::{Postgres, PostgresOptions, PostgresStore};
 pub use sqlite::{Sqlite, SqliteOptions, SqliteStore};
 pub use store::SqlStore;

@@ -23,6 +23,7 @@ use crate::{
     figures::Counted,
     ledger::Ledger,
     migrations::migrate,
+    publisher::Turn,
     sql::Session,
     sqlite_session::{SqliteSession, Use},
     store::{Parts, SqlStore},
@@ -206,8 +207,8 @@ impl SqliteWriter {
 }
 
 impl Engine for SqliteWriter {
-    fn session(&mut self) -> &mut dyn Session {
-        &mut self.session
+    fn session(&mut self) -> Result<&mut dyn Session, StorageError> {
+        Ok(&mut self.session)
     }
 
     fn begin(&mut self, ledger: &mut Option<Ledger>) -> Result<(), StorageError> {
@@ -220,7 +221,7 @@ impl Engine for SqliteWriter {
         Ok(())
     }
 
-    fn commit(&mut self, _: &[Published]) -> Result<Vec<Published>, StorageError> {
+    fn commit(&mut self, _: &[Published], _: &Turn<'_>) -> Result<Vec<Published>, StorageError> {
         self.session.commit()?;
         Ok(Vec::new())
     }

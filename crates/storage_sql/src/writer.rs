@@ -21,7 +21,7 @@ use crate::{
     event_body::BodyCodec,
     figures::{Counted, Stopwatch},
     ledger::Ledger,
-    publisher::Publisher,
+    publisher::{Publisher, Turn},
     sql::Session,
 };
 
@@ -37,12 +37,16 @@ const CHANGE_BYTES: usize = 400;
 /// What differs between the engines for the writer.
 pub(crate) trait Engine: Send {
     /// The connection.
-    fn session(&mut self) -> &mut dyn Session;
+    fn session(&mut self) -> Result<&mut dyn Session, StorageError>;
     /// Begins the transaction of a group, and brings the ledger up to date.
     fn begin(&mut self, ledger: &mut Option<Ledger>) -> Result<(), StorageError>;
     /// Makes the transaction durable. Returns the commits of others that come before these and
     /// may not have been published here.
-    fn commit(&mut self, published: &[Published]) -> Result<Vec<Published>, StorageError>;
+    fn commit(
+        &mut self,
+        published: &[Published],
+        turn: &Turn<'_>,
+    ) -> Result<Vec<Published>, StorageError>;
     /// The transaction failed: makes everything ready for the next one, as far as possible.
     fn recover(&mut self, error: &StorageError);
     /// A group has ended.
@@ -248,7 +252,7 @@ impl<E: Engine> Writer<E> {
         let ledger = self.ledger.as_mut().ok_or_else(|| {
             StorageError::Broken("the writer does not know where it stands".to_owned())
         })?;
-        let sql = self.engine.session().sql();
+        let sql = self.engine.session()?.sql();
         let batches: Vec<&Batch> = group.iter().map(|waiting| &*waiting.batch).collect();
         Apply::prepare(sql, ledger, &self.shared, &batches)?;
         let mut outcomes = Vec::with_capacity(group.len());
@@ -270,7 +274,7 @@ impl<E: Engine> Writer<E> {
         let stale = (outcomes.len() - published.len()) as u64;
         self.counted.stale.fetch_add(stale, Ordering::Relaxed);
         if published.is_empty() {
-            self.engine.session().rollback();
+            self.engine.session()?.rollback();
             ledger.end_group();
             return Ok(outcomes);
         }
@@ -278,7 +282,7 @@ impl<E: Engine> Writer<E> {
         let commits = published.len() as u64;
         let watch = Stopwatch::start();
         let mut turn = self.publisher.turn();
-        let foreign = self.engine.commit(&published)?;
+        let foreign = self.engine.commit(&published, &turn)?;
         self.counted
             .last_commit_us
             .store(watch.us(), Ordering::Relaxed);

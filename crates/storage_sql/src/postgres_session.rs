@@ -1,0 +1,448 @@
+//! A connection to PostgreSQL, used from a plain thread.
+//!
+//! Each connection has a small runtime of its own that runs only while the thread waits for an
+//! answer. Inserts are collected and sent together with whatever follows them, so that the end of
+//! a group is one round trip. PostgreSQL cannot store the character U+0000 in a text; it is
+//! escaped on the way in and restored on the way out.
+
+use std::{borrow::Cow, collections::HashMap, time::Duration};
+
+use bytes::BytesMut;
+use futures_util::future::try_join_all;
+use lyceum_storage::StorageError;
+use tokio::runtime::Runtime;
+use tokio_postgres::{
+    Client, Config, Statement,
+    error::SqlState,
+    types::{IsNull, ToSql, Type, to_sql_checked},
+};
+
+use crate::{
+    migrations::for_postgres,
+    sql::{Insert, Param, Row, Session, Sql, Value},
+};
+
+/// The advisory lock under which everything is written: "lyceum".
+const WRITE_LOCK: i64 = 0x6c79_6365_756d;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many rows one `INSERT` may have; statements of these sizes are prepared.
+const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
+
+const ESCAPE: char = '\u{10FFFE}';
+
+/// A connection with its prepared statements.
+pub(crate) struct PostgresSession {
+    /// Before the runtime, so that it is dropped first.
+    client: Client,
+    runtime: Runtime,
+    statements: HashMap<(usize, usize, usize), Statement>,
+    /// Inserts that have not been sent yet.
+    collected: Vec<(Statement, Vec<OwnedParam>)>,
+}
+
+impl std::fmt::Debug for PostgresSession {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PostgresSession")
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a database is reached.
+pub(crate) fn config_of(url: &str) -> Result<Config, StorageError> {
+    let mut config: Config = url
+        .parse()
+        .map_err(|error| StorageError::Broken(format!("the address of the database: {error}")))?;
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("lyceum");
+    }
+    Ok(config)
+}
+
+/// A runtime for one connection.
+pub(crate) fn runtime() -> Result<Runtime, StorageError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StorageError::Broken(format!("no runtime: {error}")))
+}
+
+impl PostgresSession {
+    pub(crate) fn open(config: &Config) -> Result<Self, StorageError> {
+        let runtime = runtime()?;
+        let client = runtime.block_on(async {
+            let (client, connection) = config
+                .connect(tokio_postgres::NoTls)
+                .await
+                .map_err(failed)?;
+            runtime.spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection to the database ended");
+                }
+            });
+            client
+                .batch_execute(
+                    "SET jit = off; SET client_min_messages = warning; \
+                     SELECT set_config('synchronous_commit', 'on', false) \
+                     WHERE current_setting('synchronous_commit') = 'off'",
+                )
+                .await
+                .map_err(failed)?;
+            Ok::<_, StorageError>(client)
+        })?;
+        Ok(Self {
+            client,
+            runtime,
+            statements: HashMap::new(),
+            collected: Vec::new(),
+        })
+    }
+
+    fn statement(&mut self, sql: &'static str) -> Result<Statement, StorageError> {
+        let key = (sql.as_ptr() as usize, sql.len(), 0);
+        self.prepare(key, || translate(sql))
+    }
+
+    fn prepare(
+        &mut self,
+        key: (usize, usize, usize),
+        text: impl FnOnce() -> String,
+    ) -> Result<Statement, StorageError> {
+        if let Some(statement) = self.statements.get(&key) {
+            return Ok(statement.clone());
+        }
+        let text = text();
+        let statement = self
+            .runtime
+            .block_on(self.client.prepare(&text))
+            .map_err(|error| with_text(failed(error), &text))?;
+        self.statements.insert(key, statement.clone());
+        Ok(statement)
+    }
+
+    /// Sends the collected inserts, and `last` behind them, without waiting in between.
+    fn send_collected<T>(
+        &mut self,
+        last: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, StorageError> {
+        let collected = std::mem::take(&mut self.collected);
+        let client = &self.client;
+        if collected.is_empty() {
+            return self.runtime.block_on(last(client)).map_err(failed);
+        }
+        self.runtime.block_on(async {
+            let inserts = try_join_all(collected.iter().map(async |(statement, values)| {
+                let values: Vec<&(dyn ToSql + Sync)> = values
+                    .iter()
+                    .map(|value| value as &(dyn ToSql + Sync))
+                    .collect();
+                client.execute(statement, &values).await
+            }));
+            // The first to be polled is the first to be sent.
+            let (inserted, answer) = futures_util::future::join(inserts, last(client)).await;
+            inserted.map_err(failed)?;
+            answer.map_err(failed)
+        })
+    }
+
+    fn run(&mut self, script: &str) -> Result<(), StorageError> {
+        self.send_collected(async |client| client.batch_execute(script).await)
+    }
+}
+
+/// A statement as PostgreSQL has it.
+fn translate(sql: &str) -> String {
+    sql.replace("[x]", "[]")
+        .split("IN (?")
+        .enumerate()
+        .map(|(index, part)| {
+            // `1[])…` becomes `= ANY($1)…`.
+            if index == 0 {
+                return Cow::Borrowed(part);
+            }
+            match part.split_once("[])") {
+                Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    Cow::Owned(format!("= ANY(${number}){rest}"))
+                }
+                _ => Cow::Owned(format!("IN (${part}")),
+            }
+        })
+        .collect::<String>()
+        .replace('?', "$")
+}
+
+impl Sql for PostgresSession {
+    fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StorageError> {
+        let statement = self.statement(sql)?;
+        let values: Vec<&(dyn ToSql + Sync)> = params
+            .iter()
+            .map(|value| value as &(dyn ToSql + Sync))
+            .collect();
+        let rows = self.send_collected(async |client| client.query(&statement, &values).await)?;
+        rows.iter().map(to_row).collect()
+    }
+
+    fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StorageError> {
+        let statement = self.statement(sql)?;
+        let values: Vec<&(dyn ToSql + Sync)> = params
+            .iter()
+            .map(|value| value as &(dyn ToSql + Sync))
+            .collect();
+        self.send_collected(async |client| client.execute(&statement, &values).await)
+    }
+
+    fn insert(
+        &mut self,
+        insert: &'static Insert,
+        values: &[Param<'_>],
+    ) -> Result<(), StorageError> {
+        let mut rest = values;
+        while !rest.is_empty() {
+            let rows = INSERT_ROWS
+                .into_iter()
+                .find(|rows| rows * insert.columns <= rest.len())
+                .ok_or_else(|| StorageError::Broken("an incomplete row".to_owned()))?;
+            let (chunk, after) = rest.split_at(rows * insert.columns);
+            let key = (insert.into.as_ptr() as usize, insert.into.len(), rows);
+            let statement = self.prepare(key, || insert.for_rows(rows).replace('?', "$"))?;
+            self.collected
+                .push((statement, chunk.iter().map(OwnedParam::from).collect()));
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+impl Session for PostgresSession {
+    fn begin_read(&mut self) -> Result<(), StorageError> {
+        self.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    }
+
+    fn begin_write(&mut self) -> Result<(), StorageError> {
+        self.run(&format!(
+            "BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+        ))
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        self.run("COMMIT")
+    }
+
+    fn rollback(&mut self) {
+        self.collected.clear();
+        if let Err(error) = self.run("ROLLBACK") {
+            tracing::debug!(%error, "a transaction could not be rolled back");
+        }
+    }
+
+    fn script(&mut self, script: &str) -> Result<(), StorageError> {
+        self.run(&for_postgres(script))
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.client.is_closed()
+    }
+
+    fn sql(&mut self) -> &mut dyn Sql {
+        self
+    }
+}
+
+/// A parameter that waits to be sent.
+#[derive(Debug)]
+enum OwnedParam {
+    Null,
+    Int(i64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+impl From<&Param<'_>> for OwnedParam {
+    fn from(param: &Param<'_>) -> Self {
+        match *param {
+            Param::Int(value) => Self::Int(value),
+            Param::Text(text) => Self::Text(text.to_owned()),
+            Param::Blob(bytes) => Self::Blob(bytes.to_vec()),
+            // Nothing inserts lists.
+            Param::Null | Param::Ints(_) | Param::Texts(_) | Param::Blobs(_) => Self::Null,
+        }
+    }
+}
+
+type Encoded = Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
+
+impl ToSql for OwnedParam {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Encoded {
+        match self {
+            Self::Null => Param::Null,
+            Self::Int(value) => Param::Int(*value),
+            Self::Text(text) => Param::Text(text),
+            Self::Blob(bytes) => Param::Blob(bytes),
+        }
+        .to_sql(kind, out)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+impl ToSql for Param<'_> {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Encoded {
+        match *self {
+            Param::Null => Ok(IsNull::Yes),
+            Param::Int(value) if *kind == Type::INT4 => i32::try_from(value)?.to_sql(kind, out),
+            Param::Int(value) => value.to_sql(kind, out),
+            Param::Text(text) => escape(text).to_sql(kind, out),
+            Param::Blob(bytes) => bytes.to_sql(kind, out),
+            Param::Ints(list) => list.to_sql(kind, out),
+            Param::Texts(list) => {
+                let list: Vec<Cow<'_, str>> = list.iter().map(|text| escape(text)).collect();
+                list.to_sql(kind, out)
+            }
+            Param::Blobs(list) => list.to_sql(kind, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter {
+            '\0' => escaped.extend([ESCAPE, '0']),
+            ESCAPE => escaped.extend([ESCAPE, '1']),
+            other => escaped.push(other),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn restore(text: &str) -> String {
+    if !text.contains(ESCAPE) {
+        return text.to_owned();
+    }
+    let mut restored = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter == ESCAPE {
+            restored.push(if letters.next() == Some('0') {
+                '\0'
+            } else {
+                ESCAPE
+            });
+        } else {
+            restored.push(letter);
+        }
+    }
+    restored
+}
+
+fn to_row(row: &tokio_postgres::Row) -> Result<Row, StorageError> {
+    let mut values = Vec::with_capacity(row.len());
+    for (index, column) in row.columns().iter().enumerate() {
+        let value = match *column.type_() {
+            Type::INT8 => row
+                .try_get::<_, Option<i64>>(index)
+                .map(|v| v.map(Value::Int)),
+            Type::INT4 => row
+                .try_get::<_, Option<i32>>(index)
+                .map(|v| v.map(|v| Value::Int(v.into()))),
+            Type::BOOL => row
+                .try_get::<_, Option<bool>>(index)
+                .map(|v| v.map(|v| Value::Int(v.into()))),
+            Type::BYTEA => row
+                .try_get::<_, Option<Vec<u8>>>(index)
+                .map(|v| v.map(Value::Blob)),
+            _ => row
+                .try_get::<_, Option<&str>>(index)
+                .map(|v| v.map(|v| Value::Text(restore(v)))),
+        };
+        values.push(value.map_err(failed)?.unwrap_or_default());
+    }
+    Ok(Row(values))
+}
+
+/// What an error of PostgreSQL means to us.
+#[allow(clippy::needless_pass_by_value, reason = "a function for map_err")]
+pub(crate) fn failed(error: tokio_postgres::Error) -> StorageError {
+    let Some(code) = error.code() else {
+        // No answer of the server: the connection is gone, or could not be made.
+        return StorageError::Unreachable(with_causes(&error));
+    };
+    let class = code.code().get(..2).unwrap_or_default();
+    if *code == SqlState::DISK_FULL {
+        StorageError::Full
+    } else if matches!(class, "08" | "57" | "28" | "3D") || *code == SqlState::TOO_MANY_CONNECTIONS
+    {
+        StorageError::Unreachable(with_causes(&error))
+    } else {
+        StorageError::Broken(with_causes(&error))
+    }
+}
+
+fn with_causes(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn with_text(error: StorageError, text: &str) -> StorageError {
+    match error {
+        StorageError::Broken(reason) => StorageError::Broken(format!("{reason} in: {text}")),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_translated() {
+        for (sql, expected) in [
+            ("SELECT 1", "SELECT 1"),
+            ("a = ?1 AND b IN (?2[])", "a = $1 AND b = ANY($2)"),
+            (
+                "a IN (?1[x]) AND b IN (?12[]) AND c = ?3",
+                "a = ANY($1) AND b = ANY($12) AND c = $3",
+            ),
+            ("(?1, ?2)", "($1, $2)"),
+            ("IN (?1, ?2)", "IN ($1, $2)"),
+        ] {
+            assert_eq!(translate(sql), expected);
+        }
+    }
+
+    #[test]
+    fn texts_come_back() {
+        for text in [
+            "",
+            "plain",
+            "\0",
+            "a\0b\u{10FFFE}0\u{10FFFE}",
+            "\u{10FFFE}\u{10FFFE}\0\0",
+        ] {
+            assert!(!escape(text).contains('\0'));
+            assert_eq!(restore(&escape(text)), text);
+        }
+    }
+}
