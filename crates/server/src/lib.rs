@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod encryption;
 pub mod feed;
+pub mod media;
 pub mod presence;
 pub mod push_rules;
 pub mod rooms;

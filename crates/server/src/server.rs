@@ -22,6 +22,7 @@ use crate::{
     clock::Clock,
     config::Config,
     feed::Feed,
+    media::Files,
     rooms::Rooms,
     sessions::{Session, Sessions},
     supervisor::Supervisor,
@@ -47,8 +48,10 @@ pub struct Server {
     pub clock: Clock,
     /// Everything that is stored.
     pub store: Arc<dyn Store>,
-    /// Uploaded files.
+    /// The bytes of uploaded files.
     pub media: Arc<MediaStore>,
+    /// What operations on files share.
+    pub(crate) files: Arc<Files>,
     /// This server's signing key.
     pub signer: Arc<Signer>,
     /// Rooms in memory.
@@ -122,14 +125,16 @@ impl Server {
         let sessions = Arc::new(Sessions::default());
         let rooms = Arc::new(Rooms::new(store.clone(), config.caches.rooms_bytes_max));
         let unread = Arc::new(Unread::default());
+        let files = Arc::new(Files::default());
         let listener = {
             let (feed, sessions, rooms) = (feed.clone(), sessions.clone(), rooms.clone());
-            let unread = unread.clone();
+            let (unread, files) = (unread.clone(), files.clone());
             move |published: Published| {
                 sessions.publish(&published.touches);
                 unread.publish(&published.touches);
                 rooms.publish(&published);
                 feed.publish(&published);
+                files.publish(&published.touches);
             }
         };
         store.listen(Box::new(listener));
@@ -148,6 +153,7 @@ impl Server {
             clock,
             store,
             media,
+            files,
             signer,
             rooms,
             feed,
@@ -164,6 +170,7 @@ impl Server {
         self.feed.wake_all();
         self.supervisor.stop().await;
         self.write_devices_seen().await;
+        self.write_accesses().await;
         self.unread.write(&*self.store).await;
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "storage could not be closed properly");
@@ -303,6 +310,9 @@ impl Server {
         };
         every("write devices' last use", 60, |server| {
             Box::pin(async move { server.write_devices_seen().await })
+        });
+        every("write files' last use", 60, |server| {
+            Box::pin(async move { server.write_accesses().await })
         });
         every("store counted notifications", 30, |server| {
             Box::pin(async move { server.unread.write(&*server.store).await })
