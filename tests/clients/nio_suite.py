@@ -262,6 +262,8 @@ async def suite(session, stores):
         answered(await bob.client.room_leave(room), nio.RoomLeaveResponse)
         await until("alice sees bob gone", lambda: bob.user_id not in alice.client.rooms[room].users)
         answered(await bob.client.room_forget(room), nio.RoomForgetResponse)
+        bob.task.cancel()
+        await asyncio.gather(bob.task, return_exceptions=True)
         answered(await bob.client.logout(), nio.LogoutResponse)
 
     await check("leave, forget, log out", goodbye)

@@ -263,6 +263,99 @@ def metrics_and_landing(folder):
 
 
 @check
+def application_service(folder):
+    """an application service registers, logs in as its users, acts for them, and keeps its names to itself"""
+    port = free_port()
+    (folder / "bridge.yaml").write_text(
+        "id: bridge\nurl: null\nas_token: the-as-token-0123456789\nhs_token: the-hs-token-0123456789\nsender_localpart: bridgebot\n"
+        "namespaces:\n  users:\n    - exclusive: true\n      regex: '@bridge_.*'\n  aliases: []\n  rooms: []\nrate_limited: false\n"
+    )
+    (folder / "as.toml").write_text(f'server_name = "as.example"\n[registration]\nmode = "open"\n[application_services]\nfiles = ["{folder}/bridge.yaml"]\n')
+    with Running(folder, "--config", "as.toml", "--data", str(folder / "d"), "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        token = "the-as-token-0123456789"
+        v3 = f"{server.url}/_matrix/client/v3"
+        status, answer = ask("GET", f"{v3}/account/whoami", token=token)
+        expect(status == 200 and answer["user_id"] == "@bridgebot:as.example", f"the service itself: {status} {answer}")
+        status, answer = ask("POST", f"{v3}/register", {"type": "m.login.application_service", "username": "bridge_ann"}, token)
+        expect(status == 200 and answer["user_id"] == "@bridge_ann:as.example", f"register: {status} {answer}")
+        status, answer = ask("POST", f"{v3}/login", {"type": "m.login.application_service", "identifier": {"type": "m.id.user", "user": "bridge_ann"}}, token)
+        expect(status == 200 and ask("GET", f"{v3}/account/whoami", token=answer["access_token"])[0] == 200, f"login: {status} {answer}")
+        status, answer = ask("POST", f"{v3}/createRoom?user_id=@bridge_ann:as.example", {"name": "Bridged"}, token)
+        expect(status == 200, f"acting for a user: {status} {answer}")
+        room = answer["room_id"]
+        status, answer = ask("PUT", f"{v3}/rooms/{room}/send/m.room.message/1?user_id=@bridge_ann:as.example&ts=1500000000000", {"msgtype": "m.text", "body": "from elsewhere"}, token)
+        expect(status == 200, f"sending with a time of its own: {status} {answer}")
+        status, event = ask("GET", f"{v3}/rooms/{room}/event/{answer['event_id']}?user_id=@bridge_ann:as.example", token=token)
+        expect(event["origin_server_ts"] == 1500000000000 and event["sender"] == "@bridge_ann:as.example", f"{event}")
+        status, answer = ask("GET", f"{v3}/account/whoami?user_id=@somebody:as.example", token=token)
+        expect(status == 403, f"a user outside its namespace: {status} {answer}")
+        status, answer = ask("POST", f"{v3}/register", {"username": "bridge_mallory", "password": PASSWORD, "auth": {"type": "m.login.dummy"}})
+        expect(status == 400 and answer["errcode"] == "M_EXCLUSIVE", f"somebody else taking its names: {status} {answer}")
+        status, answer = ask("POST", f"{v3}/login", {"type": "m.login.application_service", "identifier": {"type": "m.id.user", "user": "bridge_ann"}}, "wrong")
+        expect(status in (401, 403), f"a wrong token: {status} {answer}")
+
+
+@check
+def rate_limits(folder):
+    """rate limits answer 429 with Retry-After, also for guessing passwords, and can be exempted"""
+    port = free_port()
+    settings = ('[registration]\nmode = "open"\n[rate_limits]\nmessage = { per_second = 1.0, burst = 5 }\nlogin = { per_second = 0.5, burst = 4 }\n'
+                'exempt_users = ["@free:limits.example"]\n')
+    (folder / "limits.toml").write_text(f'server_name = "limits.example"\n{settings}')
+    with Running(folder, "--config", "limits.toml", "--data", str(folder / "d"), "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        v3 = f"{server.url}/_matrix/client/v3"
+
+        def person(name):
+            _, challenge = ask("POST", f"{v3}/register", {"username": name, "password": PASSWORD})
+            status, user = ask("POST", f"{v3}/register", {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy", "session": challenge.get("session")}})
+            expect(status == 200, f"{status} {user}")
+            return user["access_token"], ask("POST", f"{v3}/createRoom", {}, user["access_token"])[1]["room_id"]
+
+        def flood(token, room):
+            return [ask("PUT", f"{v3}/rooms/{room}/send/m.room.message/{n}", {"msgtype": "m.text", "body": "x"}, token) for n in range(12)]
+
+        answers_got = flood(*person("limited"))
+        refused = [answer for status, answer in answers_got if status == 429]
+        expect(5 <= 12 - len(refused) <= 8, f"{12 - len(refused)} of 12 messages went through")
+        expect(all(answer["errcode"] == "M_LIMIT_EXCEEDED" and answer["retry_after_ms"] > 0 for answer in refused), f"{refused[:1]}")
+        expect(all(status == 200 for status, _ in flood(*person("free"))), "an exempt user is not limited")
+        guesses = [log_in(server.url, "limited", f"guess number {n}")[0] for n in range(10)]
+        expect(guesses.count(429) >= 4 and 403 in guesses, f"guessing passwords: {guesses}")
+        request = urllib.request.Request(f"{v3}/login", method="POST", data=json.dumps({"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "limited"}, "password": "guess"}).encode())
+        try:
+            urllib.request.urlopen(request, timeout=5)
+            raise Failed("one more guess is let through")
+        except urllib.error.HTTPError as error:
+            expect(error.code == 429 and int(error.headers["Retry-After"]) >= 1, f"{error.code} {error.headers}")
+
+
+@check
+def media_settings(folder):
+    """uploads have a limit, and media without a login can be switched off"""
+    port = free_port()
+    (folder / "media.toml").write_text('[registration]\nmode = "open"\n[media]\nupload_bytes_max = 1000\nlegacy_endpoints = false\n')
+    with Running(folder, "--config", "media.toml", "--data", str(folder / "d"), "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        v3 = f"{server.url}/_matrix/client/v3"
+        _, challenge = ask("POST", f"{v3}/register", {"username": "ann", "password": PASSWORD})
+        _, user = ask("POST", f"{v3}/register", {"username": "ann", "password": PASSWORD, "auth": {"type": "m.login.dummy", "session": challenge.get("session")}})
+        token = user["access_token"]
+        status, answer = ask("GET", f"{server.url}/_matrix/client/v1/media/config", token=token)
+        expect(status == 200 and answer["m.upload.size"] == 1000, f"the limit is told: {status} {answer}")
+        status, answer = ask("POST", f"{server.url}/_matrix/media/v3/upload", "x" * 2000, token)
+        expect(status == 413 and answer["errcode"] == "M_TOO_LARGE", f"too large: {status} {answer}")
+        status, answer = ask("POST", f"{server.url}/_matrix/media/v3/upload", "x" * 100, token)
+        expect(status == 200, f"small enough: {status} {answer}")
+        path = answer["content_uri"][len("mxc://"):]
+        status, answer = ask("GET", f"{server.url}/_matrix/media/v3/download/{path}")
+        expect(status == 404 and answer["errcode"] in ("M_NOT_FOUND", "M_UNRECOGNIZED"), f"without a login: {status} {answer}")
+        status, answer = ask("GET", f"{server.url}/_matrix/client/v1/media/download/{path}", token=token)
+        expect(status == 200 and answer == "x" * 100, f"with one: {status}")
+
+
+@check
 def soft_stop(folder):
     """SIGTERM answers waiting syncs and ends within seconds; so does SIGINT"""
     for how in (signal.SIGTERM, signal.SIGINT):
