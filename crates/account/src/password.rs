@@ -4,14 +4,19 @@
 //! parameters can change later. Hashing and checking take tens of milliseconds of CPU by design.
 
 use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use lyceum_model::MatrixError;
 use serde::{Deserialize, Serialize};
 
 /// The longest password, in bytes; longer ones would only cost time.
 pub const PASSWORD_BYTES_MAX: usize = 512;
+
+/// How much memory is reserved for a hash at least, in KiB; what is not needed of it is never
+/// touched. The system's allocator gives blocks beyond 32 MiB straight back when they are freed,
+/// smaller ones it keeps, for each thread anew.
+const RESERVED_KIB_MIN: usize = 33 * 1024;
 
 /// What hashing a password costs (RFC 9106).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,9 +123,15 @@ pub fn hash(
         return Err(PasswordError::TooLong);
     }
     let argon2 = parameters.argon2()?;
-    let hash: PasswordHash = argon2
-        .hash_password_with_salt(password.as_bytes(), salt)
-        .map_err(|_| PasswordError::Failed)?;
+    let output = compute(&argon2, password, salt).ok_or(PasswordError::Failed)?;
+    let params = ParamsString::try_from(argon2.params()).map_err(|_| PasswordError::Failed)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params,
+        salt: Some(Salt::new(salt).map_err(|_| PasswordError::Failed)?),
+        hash: Some(output),
+    };
     Ok(hash.to_string())
 }
 
@@ -132,9 +143,38 @@ pub fn verify(password: &str, phc: &str) -> bool {
     let Ok(hash) = PasswordHash::new(phc) else {
         return false;
     };
-    Argon2::default()
-        .verify_password(password.as_bytes(), &hash)
-        .is_ok()
+    let Some(argon2) = argon2_of(&hash) else {
+        return false;
+    };
+    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
+        return false;
+    };
+    // Outputs are compared in constant time.
+    compute(&argon2, password, salt).as_ref() == Some(expected)
+}
+
+/// The function with which a hash was made.
+fn argon2_of(hash: &PasswordHash) -> Option<Argon2<'static>> {
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+    let version = match hash.version {
+        Some(version) => Version::try_from(version).ok()?,
+        None => Version::default(),
+    };
+    Some(Argon2::new(algorithm, version, Params::try_from(hash).ok()?))
+}
+
+fn compute(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Option<Output> {
+    let params = argon2.params();
+    let blocks = params.block_count();
+    let mut memory = Vec::with_capacity(blocks.max(RESERVED_KIB_MIN * 1024 / Block::SIZE));
+    memory.resize(blocks, Block::new());
+    let mut buffer = [0; Output::MAX_LENGTH];
+    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let output = buffer.get_mut(..length)?;
+    argon2
+        .hash_password_into_with_memory(password.as_bytes(), salt, output, memory)
+        .ok()?;
+    Output::new(output).ok()
 }
 
 /// Takes as long as [`verify`], for users who do not exist or have no password: so that nobody
