@@ -107,11 +107,20 @@ async fn run(options: &Options) -> Result<bool> {
         }
         for world in &mut worlds {
             let name = world.server.name.clone();
-            say(&format!("{}: {name}", phase.name()));
+            let start = clock::now();
             if let Err(error) = phase.run(world, options, &mut sheet).await {
                 say(&format!("  failed: {error:#}"));
                 sheet.fail(&name, format!("{}: {error:#}", phase.name()));
             }
+            let memory = world
+                .server
+                .pid
+                .map_or(0.0, |pid| process::memory_mib(pid).0);
+            let seconds = start.elapsed().as_secs_f64();
+            say(&format!(
+                "{}: {name}, {seconds:.1} s, then {memory:.0} MiB",
+                phase.name()
+            ));
         }
     }
     for world in &worlds {
