@@ -35,6 +35,11 @@ pub fn login(random: &[u8; 32]) -> NewToken {
     new("lyl_", random)
 }
 
+/// A token for a learning platform's provisioning.
+pub fn provisioning(random: &[u8; 32]) -> NewToken {
+    new("lyp_", random)
+}
+
 /// An OpenID token for third parties.
 pub fn open_id(random: &[u8; 32]) -> NewToken {
     new("lyo_", random)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State, routing::get};
 use lyceum_edge::{Answer, App, Limit, Requester, client, json};
 use lyceum_model::Device;
+use lyceum_server::accounts::devices;
 use serde_json::{Value, json};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
@@ -17,11 +18,7 @@ pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 
 async fn devices(State(app): State<Arc<App>>, requester: Requester) -> Answer {
     requester.limit(&app, Limit::Request)?;
-    let devices = app
-        .server
-        .store
-        .devices(std::slice::from_ref(&requester.user_id))
-        .await?;
+    let devices = devices::devices(&app.server, &requester.user_id).await?;
     let devices: Vec<Value> = devices.iter().map(device_json).collect();
     Ok(json(&json!({ "devices": devices })))
 }

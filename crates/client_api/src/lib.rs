@@ -9,6 +9,7 @@ mod interactive_auth;
 mod keys;
 mod login;
 mod logout;
+mod media;
 mod presence;
 mod profile;
 mod pushrules;
@@ -43,6 +44,7 @@ pub fn router() -> Router<Arc<App>> {
         keys::routes,
         login::routes,
         logout::routes,
+        media::routes,
         presence::routes,
         profile::routes,
         pushrules::routes,

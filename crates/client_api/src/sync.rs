@@ -45,7 +45,9 @@ async fn sync(
             MatrixError::invalid_param("set_presence is online, unavailable or offline")
         })?,
     };
-    server.present(&requester.user_id, state).await?;
+    server
+        .present(&requester.user_id, requester.device_id.as_deref(), state)
+        .await;
     let since = match parameters.since.as_deref() {
         None | Some("") => None,
         Some(since) => Some(since_of(since)?),

@@ -5,6 +5,7 @@ mod address;
 mod app;
 mod body;
 mod cors;
+mod provisioning;
 mod query;
 mod rate_limit;
 mod refusal;
@@ -15,8 +16,11 @@ pub use address::ClientAddress;
 pub use app::App;
 pub use body::{EMPTY_BODY, JsonBody, RawBody};
 pub use cors::with_cors;
+pub use provisioning::Provisioning;
 pub use query::Query;
 pub use rate_limit::{Limit, RateLimiter};
 pub use refusal::{Answer, Refusal, json, json_bytes};
-pub use requester::{AdminRequester, OptionalRequester, Requester, ShownToken};
+pub use requester::{
+    AdminRequester, OptionalRequester, ProvisioningRequester, Requester, ShownToken,
+};
 pub use routes::{Segments, client, client_v1, finish, unstable};

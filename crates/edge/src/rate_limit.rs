@@ -3,7 +3,10 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use lyceum_model::{MatrixError, Timestamp};
-use lyceum_server::config::{Bucket, RateLimits};
+use lyceum_server::{
+    administration::RateOverride,
+    config::{Bucket, RateLimits},
+};
 use parking_lot::Mutex;
 use ruma_common::UserId;
 
@@ -65,7 +68,32 @@ impl RateLimiter {
         {
             return Ok(());
         }
-        self.take(limit, user_id.as_str(), now)
+        self.take(limit, self.bucket(limit), user_id.as_str(), now)
+    }
+
+    /// Takes one from the bucket of a user for whom an admin set other limits on what is sent;
+    /// 0 a second: none.
+    pub fn check_override(
+        &self,
+        limit: Limit,
+        rate: RateOverride,
+        user_id: &UserId,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if rate.messages_per_second == 0 {
+            return Ok(());
+        }
+        if limit != Limit::Message {
+            return self.check_user(limit, user_id, now);
+        }
+        if !self.limits.enabled {
+            return Ok(());
+        }
+        let bucket = Bucket {
+            per_second: f64::from(rate.messages_per_second),
+            burst: rate.burst_count.max(1),
+        };
+        self.take(limit, bucket, user_id.as_str(), now)
     }
 
     /// Takes one from an address's bucket, unless it is exempt.
@@ -78,11 +106,16 @@ impl RateLimiter {
         if !self.limits.enabled || self.limits.exempt_addresses.contains(&address) {
             return Ok(());
         }
-        self.take(limit, &address.to_string(), now)
+        self.take(limit, self.bucket(limit), &address.to_string(), now)
     }
 
-    fn take(&self, limit: Limit, key: &str, now: Timestamp) -> Result<(), Refusal> {
-        let bucket = self.bucket(limit);
+    fn take(
+        &self,
+        limit: Limit,
+        bucket: Bucket,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX {
             let limits = &self.limits;
@@ -133,7 +166,10 @@ fn refilled(level: Level, bucket: Bucket, now: Timestamp) -> f64 {
 mod tests {
     use super::{Limit, RateLimiter};
     use lyceum_model::Timestamp;
-    use lyceum_server::config::{Bucket, RateLimits};
+    use lyceum_server::{
+    administration::RateOverride,
+    config::{Bucket, RateLimits},
+};
     use ruma_common::user_id;
 
     #[test]

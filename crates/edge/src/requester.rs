@@ -5,17 +5,21 @@ use std::{ops::Deref, sync::Arc};
 use axum::extract::FromRequestParts;
 use http::{header, request::Parts};
 use lyceum_model::{MatrixError, TokenKind};
-use lyceum_server::{application_services::ApplicationService, sessions::Session};
+use lyceum_server::{
+    administration::RateOverride, application_services::ApplicationService, sessions::Session,
+};
 use ruma_common::{OwnedDeviceId, UserId};
 
-use crate::{App, ClientAddress, Refusal, rate_limit::Limit};
+use crate::{App, ClientAddress, Provisioning, Refusal, provisioning, rate_limit::Limit};
 
-/// A user with a valid access token. Provisioning tokens do not count: the endpoints that they
-/// open ask for them by themselves.
+/// A user with a valid access token. A provisioning token counts where provisioning needs it,
+/// and is refused everywhere else.
 #[derive(Debug, Clone)]
 pub struct Requester {
     session: Arc<Session>,
     application_service: Option<Arc<ApplicationService>>,
+    provisioning: Provisioning,
+    rate: Option<RateOverride>,
 }
 
 impl Deref for Requester {
@@ -60,8 +64,18 @@ impl Requester {
         Ok(())
     }
 
-    /// Takes one from the user's bucket; admins acting as others and application services without
-    /// limits are exempt.
+    /// Whether this is a request of a learning platform's own provider.
+    pub fn is_provisioning(&self) -> bool {
+        self.provisioning != Provisioning::No
+    }
+
+    /// What kind of provisioning this is.
+    pub fn provisioning(&self) -> Provisioning {
+        self.provisioning
+    }
+
+    /// Takes one from the user's bucket. Application services without limits and provisioning are
+    /// exempt: Moodle does not come again after a 429.
     pub fn limit(&self, app: &App, limit: Limit) -> Result<(), Refusal> {
         if self
             .application_service()
@@ -69,8 +83,14 @@ impl Requester {
         {
             return Ok(());
         }
-        app.limiter
-            .check_user(limit, &self.user_id, app.server.clock.now())
+        if self.is_provisioning() {
+            return Ok(());
+        }
+        let now = app.server.clock.now();
+        match self.rate {
+            Some(rate) => app.limiter.check_override(limit, rate, &self.user_id, now),
+            None => app.limiter.check_user(limit, &self.user_id, now),
+        }
     }
 }
 
@@ -90,13 +110,29 @@ impl FromRequestParts<Arc<App>> for Requester {
             .sessions
             .identify(&*app.server.store, &token, now)
             .await?;
-        if session.kind == TokenKind::Provisioning {
-            return Err(MatrixError::forbidden("A provisioning token cannot do this").into());
+        let provisioning = match session.kind {
+            TokenKind::Provisioning if provisioning::opens(&parts.method, parts.uri.path()) => {
+                Provisioning::OwnToken
+            }
+            TokenKind::Provisioning => {
+                return Err(MatrixError::forbidden("A provisioning token cannot do this").into());
+            }
+            _ if session.is_admin && provisioning::is_moodle(&parts.headers) => {
+                Provisioning::AdminToken
+            }
+            _ => Provisioning::No,
+        };
+        let facts = app.server.administration.facts(&*app.server.store).await?;
+        if facts.has_expired(&session.user_id, now) {
+            let why = "This account has expired";
+            return Err(MatrixError::new(403, "ORG_MATRIX_EXPIRED_ACCOUNT", why).into());
         }
         note_use(parts, app, &session).await;
         Ok(Self {
+            rate: facts.rate_override(&session.user_id),
             session,
             application_service: None,
+            provisioning,
         })
     }
 }
@@ -154,7 +190,31 @@ impl FromRequestParts<Arc<App>> for AdminRequester {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
         let requester = Requester::from_request_parts(parts, app).await?;
-        if !requester.is_admin {
+        if !requester.is_admin || requester.provisioning == Provisioning::OwnToken {
+            return Err(MatrixError::forbidden("You are not a server admin").into());
+        }
+        Ok(Self(requester))
+    }
+}
+
+/// An admin, or who has a token for provisioning.
+#[derive(Debug, Clone)]
+pub struct ProvisioningRequester(pub Requester);
+
+impl Deref for ProvisioningRequester {
+    type Target = Requester;
+
+    fn deref(&self) -> &Requester {
+        &self.0
+    }
+}
+
+impl FromRequestParts<Arc<App>> for ProvisioningRequester {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+        let requester = Requester::from_request_parts(parts, app).await?;
+        if !requester.is_admin && requester.provisioning != Provisioning::OwnToken {
             return Err(MatrixError::forbidden("You are not a server admin").into());
         }
         Ok(Self(requester))
@@ -208,9 +268,12 @@ async fn act_for(
         .server
         .application_service_session(&service, user_id, device_id)
         .await?;
+    let facts = app.server.administration.facts(&*app.server.store).await?;
     Ok(Requester {
+        rate: facts.rate_override(&session.user_id),
         session,
         application_service: Some(service),
+        provisioning: Provisioning::No,
     })
 }
 

@@ -14,6 +14,7 @@ use lyceum_server::{
     config::{Config, LogFormat, RegistrationMode, Serves},
 };
 use lyceum_storage::Store;
+use lyceum_storage_sql::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Place, configuration, control, landing, listen, metrics::Metrics};
@@ -102,8 +103,16 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let url = &config.storage.url;
     if url == "sqlite" {
         let file = config.data_dir.join("lyceum.db");
-        let store = lyceum_storage_sql::SqliteStore::open(&file, Default::default())
+        let store = SqliteStore::open(&file, SqliteOptions::default())
             .with_context(|| format!("the database {} cannot be opened", file.display()))?;
+        return Ok(Arc::new(store));
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        let url = url.clone();
+        let open = move || PostgresStore::open(&url, PostgresOptions::default());
+        let store = tokio::task::spawn_blocking(open)
+            .await?
+            .context("the PostgreSQL database cannot be opened")?;
         return Ok(Arc::new(store));
     }
     bail!("storage.url is neither \"sqlite\" nor \"postgres://…\"");

@@ -102,6 +102,45 @@ impl Composer<'_> {
     }
 }
 
+/// Brings a user of this server in on behalf of a member who may invite: an invite, where the
+/// user needs one, and the join, as one decision. Nothing changes for whoever is a member.
+pub fn bring_in(
+    room: &Room,
+    sender: &UserId,
+    user_id: &UserId,
+    profile: Profile,
+    signer: &Signer,
+    now: Timestamp,
+) -> Result<Decision, Denied> {
+    let membership = room.state.membership(user_id);
+    let is_open = room.join_rule() == crate::content::JoinRule::Public;
+    let needs_invite =
+        !is_open && !matches!(membership, Some(Membership::Join | Membership::Invite));
+    if !needs_invite {
+        let join = Join {
+            profile,
+            ..Join::default()
+        };
+        return self::join(room, user_id, join, signer, now);
+    }
+    let mut composer = Composer::new(room, signer, now);
+    composer.invite(
+        sender,
+        Invite {
+            user_id: user_id.to_owned(),
+            profile: profile.clone(),
+            reason: None,
+            is_direct: false,
+        },
+    )?;
+    let content = content_of(Membership::Join, profile, None);
+    composer.set(
+        user_id,
+        Piece::state("m.room.member", user_id.as_str(), content),
+    )?;
+    Ok(composer.finish())
+}
+
 /// Lets a user of this server in. Nothing changes for whoever is a member.
 pub fn join(
     room: &Room,

@@ -2,11 +2,11 @@
 //!
 //! Presence is written when it changes, not with every sync; who no longer syncs goes offline.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lyceum_model::{AccountChange, Batch, MatrixError, Presence, PresenceState, Timestamp};
 use parking_lot::Mutex;
-use ruma_common::{OwnedUserId, UserId};
+use ruma_common::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use crate::{
     Server,
@@ -22,67 +22,123 @@ const FORGOTTEN_AFTER_MS: u64 = 2 * REFRESH_MS;
 /// How many users' presence is written in one batch.
 const BATCH_MAX: usize = 1_000;
 
+/// How many devices of one user are told apart.
+const DEVICES_MAX: usize = 64;
+
 /// Users whose clients sync with this node.
 #[derive(Debug, Default)]
 pub(crate) struct Attendance {
     users: Mutex<HashMap<OwnedUserId, Attending>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Somebody with devices of which each says how present they are.
+#[derive(Debug, Default)]
 struct Attending {
+    devices: BTreeMap<OwnedDeviceId, Device>,
+    /// What was written last, and when.
+    written: Option<(PresenceState, Timestamp)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Device {
     state: PresenceState,
     seen: Timestamp,
-    written: Timestamp,
+}
+
+impl Attending {
+    /// How present the most present device is. Forgets those that are gone.
+    fn state(&mut self, now: Timestamp) -> Option<PresenceState> {
+        self.devices
+            .retain(|_, device| now.ms_since(device.seen) <= ABSENT_AFTER_MS);
+        let is_there = |wanted| self.devices.values().any(|device| device.state == wanted);
+        [PresenceState::Online, PresenceState::Unavailable]
+            .into_iter()
+            .find(|state| is_there(*state))
+    }
+
+    /// What is to be written, if anything.
+    fn due(&mut self, now: Timestamp) -> Option<PresenceState> {
+        let state = self.state(now)?;
+        let is_known = self.written.is_some_and(|(written, at)| {
+            written == state && now.ms_since(at) < REFRESH_MS
+        });
+        if is_known {
+            return None;
+        }
+        self.written = Some((state, now));
+        Some(state)
+    }
 }
 
 impl Server {
-    /// A client of the user syncs, and says how present the user is.
-    pub async fn present(&self, user_id: &UserId, state: PresenceState) -> Result<(), MatrixError> {
+    /// A client of the user syncs, and says how present the user is. Nobody waits for this, and
+    /// nothing fails if it cannot be stored.
+    pub async fn present(
+        &self,
+        user_id: &UserId,
+        device_id: Option<&DeviceId>,
+        state: PresenceState,
+    ) {
         if state == PresenceState::Offline {
-            return Ok(());
+            return;
         }
         let now = self.clock.now();
-        {
+        let due = {
             let mut users = self.attendance.users.lock();
-            if let Some(known) = users.get_mut(user_id)
-                && known.state == state
-                && now.ms_since(known.written) < REFRESH_MS
-            {
-                known.seen = now;
-                return Ok(());
+            let attending = users.entry(user_id.to_owned()).or_default();
+            let device_id = device_id.unwrap_or_else(|| "".into());
+            let is_full = attending.devices.len() >= DEVICES_MAX;
+            if attending.devices.contains_key(device_id) || !is_full {
+                let device = Device { state, seen: now };
+                attending.devices.insert(device_id.to_owned(), device);
             }
-            users.insert(
-                user_id.to_owned(),
-                Attending {
-                    state,
-                    seen: now,
-                    written: now,
-                },
-            );
+            attending.due(now)
+        };
+        if let Some(state) = due
+            && let Err(error) = presence::set(self, user_id, state, Status::Unchanged).await
+        {
+            tracing::debug!(%error, "presence could not be stored");
+            if let Some(attending) = self.attendance.users.lock().get_mut(user_id) {
+                attending.written = None;
+            }
         }
-        Ok(presence::set(self, user_id, state, Status::Unchanged).await?)
     }
 
-    /// Takes those offline who no longer sync.
+    /// Takes those offline who no longer sync, and shows others as their devices that are left do.
     pub(crate) async fn mark_absent(&self) {
         let now = self.clock.now();
-        let absent: Vec<OwnedUserId> = {
+        let mut absent: Vec<OwnedUserId> = Vec::new();
+        let mut changed: Vec<(OwnedUserId, PresenceState)> = Vec::new();
+        {
             let mut users = self.attendance.users.lock();
-            let gone = users
-                .iter()
-                .filter(|(_, attending)| now.ms_since(attending.seen) > ABSENT_AFTER_MS)
-                .map(|(user_id, _)| user_id.clone())
-                .take(BATCH_MAX)
-                .collect::<Vec<_>>();
-            for user_id in &gone {
+            for (user_id, attending) in users.iter_mut() {
+                if absent.len() + changed.len() >= BATCH_MAX {
+                    break;
+                }
+                match attending.state(now) {
+                    None => absent.push(user_id.clone()),
+                    Some(state) => {
+                        let is_other = attending.written.is_some_and(|(known, _)| known != state);
+                        if is_other {
+                            attending.written = Some((state, now));
+                            changed.push((user_id.clone(), state));
+                        }
+                    }
+                }
+            }
+            for user_id in &absent {
                 users.remove(user_id);
             }
-            gone
-        };
+        }
         if !absent.is_empty()
             && let Err(error) = self.take_offline(&absent).await
         {
             tracing::warn!(%error, "absent users could not be shown as offline");
+        }
+        for (user_id, state) in changed {
+            if let Err(error) = presence::set(self, &user_id, state, Status::Unchanged).await {
+                tracing::warn!(%error, "presence could not be stored");
+            }
         }
     }
 

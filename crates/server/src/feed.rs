@@ -203,10 +203,11 @@ impl Feed {
                     return Err(error);
                 }
             };
+            // Absent: somebody else who loaded it gave up, and what came since is not known.
             if cells
                 .loading
                 .get(user_id)
-                .is_some_and(|touched| *touched > before)
+                .is_none_or(|touched| *touched > before)
             {
                 continue;
             }

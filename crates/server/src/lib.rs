@@ -5,6 +5,7 @@
 //! from what was stored and can be dropped at any time.
 
 pub mod accounts;
+pub mod administration;
 pub mod application_services;
 mod attendance;
 pub mod chance;

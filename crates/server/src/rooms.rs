@@ -59,9 +59,21 @@ pub struct Rooms {
 pub struct RoomCell {
     /// Which.
     pub room_id: OwnedRoomId,
-    turn: tokio::sync::Mutex<Option<Room>>,
+    turn: tokio::sync::Mutex<Turn>,
+    /// Held while it is decided who types.
+    typing_turn: tokio::sync::Mutex<()>,
     last_used: AtomicU64,
     view: RwLock<RoomView>,
+}
+
+/// What who decides next begins with.
+#[derive(Debug, Default)]
+struct Turn {
+    /// The room as handed in last; `None`: as stored.
+    room: Option<Room>,
+    /// Counts how often what was handed in came to nothing. Decisions of one series rest on each
+    /// other, so they fail together, and only the first of them starts over.
+    series: u64,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +84,12 @@ struct RoomView {
     /// Decided and handed in, not yet stored.
     pending: VecDeque<Room>,
     recent: Option<Recent>,
+    /// What clients of this node sent lately, also what is not in `recent` now.
+    sent: VecDeque<(OwnedEventId, SentAs)>,
 }
+
+/// The device that sent an event, and its name for it.
+type SentAs = (OwnedDeviceId, Box<str>);
 
 /// The newest events of a room.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +114,7 @@ pub struct TimelineEntry {
     /// The client form of the redaction that took its content.
     pub redacted_because: Option<Arc<ClientEvent>>,
     /// The device of this node's client that sent it, with the client's name for it.
-    pub sent_as: Option<(OwnedDeviceId, Box<str>)>,
+    pub sent_as: Option<SentAs>,
     push_event: OnceLock<PushEvent>,
 }
 
@@ -223,7 +240,8 @@ impl Rooms {
             None => {
                 let cell = Arc::new(RoomCell {
                     room_id: room_id.to_owned(),
-                    turn: tokio::sync::Mutex::new(None),
+                    turn: tokio::sync::Mutex::default(),
+                    typing_turn: tokio::sync::Mutex::default(),
                     last_used: AtomicU64::new(0),
                     view: RwLock::default(),
                 });
@@ -281,11 +299,23 @@ impl Rooms {
             let recent = self.load_recent(room_id).await?;
             let mut view = cell.view.write();
             if view.touched == touched {
+                let recent = view.with_sent(recent);
                 view.recent = Some(recent.clone());
                 return Ok(recent);
             }
         }
         self.load_recent(room_id).await
+    }
+
+    /// Waits for the turn to decide who types in a room, and keeps it while `decide` runs.
+    pub(crate) async fn in_typing_turn<T>(
+        &self,
+        room_id: &RoomId,
+        decide: impl Future<Output = T>,
+    ) -> T {
+        let cell = self.cell(room_id);
+        let _turn = cell.typing_turn.lock().await;
+        decide.await
     }
 
     /// A room as stored, with its newest events: both of the same moment.
@@ -346,37 +376,38 @@ impl Rooms {
         let mut stale = None;
         for _ in 0..DECISION_ATTEMPTS_MAX {
             let mut turn = cell.turn.lock().await;
-            let room = match turn.take() {
+            let series = turn.series;
+            let room = match turn.room.take() {
                 Some(room) => room,
                 None => self.committed(&cell).await?.ok_or(RoomError::UnknownRoom)?,
             };
             let mut decision = match decide(&room) {
                 Ok(decision) => decision,
                 Err(error) => {
-                    *turn = Some(room);
+                    turn.room = Some(room);
                     return Err(error);
                 }
             };
             let mut batch = std::mem::take(&mut decision.batch);
             amend(&decision, &mut batch);
             if batch.changes.is_empty() {
-                *turn = Some(room);
+                turn.room = Some(room);
                 return Ok((decision, None));
             }
             if !decision.is_unchanged() {
                 cell.view.write().pending.push_back(decision.room.clone());
             }
             let ticket = self.store.submit(batch);
-            *turn = Some(decision.room.clone());
+            turn.room = Some(decision.room.clone());
             drop(turn);
             match ticket.await {
                 Ok(committed) => return Ok((decision, Some(committed))),
                 Err(CommitError::Stale(Expect::TransactionAbsent(id))) => {
-                    cell.start_over().await;
+                    cell.start_over(series).await;
                     return Err(RoomError::Repeated(Box::new(id)));
                 }
                 Err(CommitError::Stale(expect)) => {
-                    cell.start_over().await;
+                    cell.start_over(series).await;
                     let is_about_room = matches!(&expect, Expect::RoomRevision(..));
                     stale = Some(expect);
                     if !is_about_room {
@@ -384,7 +415,7 @@ impl Rooms {
                     }
                 }
                 Err(error) => {
-                    cell.start_over().await;
+                    cell.start_over(series).await;
                     return Err(error.into());
                 }
             }
@@ -393,18 +424,23 @@ impl Rooms {
         Err(CommitError::Stale(expect).into())
     }
 
-    /// Stores the first decision about a room that does not exist yet.
+    /// Stores the first decision about a room that does not exist yet. The turn is held until it
+    /// is stored: a second creation of a room with the same id must not be taken for the first.
     pub async fn found(&self, mut decision: Decision) -> Result<(Decision, Committed), RoomError> {
         let cell = self.cell(&decision.room.room_id);
         let mut turn = cell.turn.lock().await;
+        if turn.room.is_some() || cell.view.read().committed.is_some() {
+            let expect = Expect::RoomRevision(decision.room.room_id.clone(), 0);
+            return Err(CommitError::Stale(expect).into());
+        }
         cell.view.write().pending.push_back(decision.room.clone());
-        let ticket = self.store.submit(std::mem::take(&mut decision.batch));
-        *turn = Some(decision.room.clone());
-        drop(turn);
-        match ticket.await {
-            Ok(committed) => Ok((decision, committed)),
+        match self.store.submit(std::mem::take(&mut decision.batch)).await {
+            Ok(committed) => {
+                turn.room = Some(decision.room.clone());
+                Ok((decision, committed))
+            }
             Err(error) => {
-                cell.start_over().await;
+                cell.view.write().pending.clear();
                 Err(error.into())
             }
         }
@@ -482,10 +518,14 @@ impl Rooms {
 }
 
 impl RoomCell {
-    async fn start_over(&self) {
+    /// A decision of this series came to nothing: the next one begins with what is stored.
+    async fn start_over(&self, series: u64) {
         let mut turn = self.turn.lock().await;
-        *turn = None;
-        self.view.write().pending.clear();
+        if turn.series == series {
+            turn.series += 1;
+            turn.room = None;
+            self.view.write().pending.clear();
+        }
     }
 
     fn publish(&self, own: Option<OwnEvents>, position: Position) {
@@ -509,8 +549,20 @@ impl RoomCell {
                 _ => None,
             };
         }
+        for (event, _, sent_as) in &own.timeline {
+            if let Some(sent_as) = sent_as {
+                if view.sent.len() == RECENT_EVENTS_MAX {
+                    view.sent.pop_front();
+                }
+                view.sent.push_back((event.id.clone(), sent_as.clone()));
+            }
+        }
         if let Some(recent) = &mut view.recent {
             for (event, seq, sent_as) in own.timeline {
+                // Whoever read storage between the commit and now has these events already.
+                while recent.entries.back().is_some_and(|last| last.seq >= seq) {
+                    recent.entries.pop_back();
+                }
                 recent.entries.push_back(Arc::new(TimelineEntry {
                     sent_as,
                     ..TimelineEntry::new(event, seq, position)
@@ -568,10 +620,27 @@ impl RoomCell {
     }
 }
 
+impl RoomView {
+    /// Events from storage, with what is known of who sent them.
+    fn with_sent(&self, mut recent: Recent) -> Recent {
+        for entry in &mut recent.entries {
+            let sent = self.sent.iter().find(|(id, _)| *id == entry.event.id);
+            if let Some((_, sent_as)) = sent {
+                *entry = Arc::new(TimelineEntry {
+                    sent_as: Some(sent_as.clone()),
+                    redacted_because: entry.redacted_because.clone(),
+                    ..TimelineEntry::new(entry.event.clone(), entry.seq, entry.position)
+                });
+            }
+        }
+        recent
+    }
+}
+
 #[derive(Debug, Default)]
 struct OwnEvents {
     revision: Option<u64>,
-    timeline: Vec<(Arc<Event>, Seq, Option<(OwnedDeviceId, Box<str>)>)>,
+    timeline: Vec<(Arc<Event>, Seq, Option<SentAs>)>,
 }
 
 /// The timeline events and new revisions of a batch of this node, by room.

@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use lyceum_media_store::MediaStore;
-use lyceum_model::{AccountChange, Batch, Change, Expect, MatrixError, TokenKind, User};
+use lyceum_model::{AccountChange, Batch, Change, Device, Expect, MatrixError, TokenKind, User};
 use lyceum_room::Signer;
 use lyceum_storage::{CommitError, Published, StorageError, Store};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use ruma_common::{DeviceId, OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
 
 use crate::{
     accounts::Accounts,
+    administration::Administration,
     application_services::ApplicationService,
     attendance::Attendance,
     chance,
@@ -64,10 +65,14 @@ pub struct Server {
     pub unread: Arc<Unread>,
     /// What operations on accounts share.
     pub accounts: Accounts,
+    /// What operations of admins share.
+    pub administration: Arc<Administration>,
     /// Tasks.
     pub supervisor: Supervisor,
     /// Rooms in which somebody types, as far as this node was told.
     pub(crate) typing_rooms: Mutex<BTreeSet<OwnedRoomId>>,
+    /// When the last room was made here, in milliseconds.
+    pub(crate) last_creation: AtomicU64,
     /// Who syncs with this node.
     pub(crate) attendance: Attendance,
     /// What is remembered of syncing devices.
@@ -126,11 +131,14 @@ impl Server {
         let rooms = Arc::new(Rooms::new(store.clone(), config.caches.rooms_bytes_max));
         let unread = Arc::new(Unread::default());
         let files = Arc::new(Files::default());
+        let administration = Arc::new(Administration::default());
         let listener = {
             let (feed, sessions, rooms) = (feed.clone(), sessions.clone(), rooms.clone());
             let (unread, files) = (unread.clone(), files.clone());
+            let administration = administration.clone();
             move |published: Published| {
                 sessions.publish(&published.touches);
+                administration.publish(&published.touches);
                 unread.publish(&published.touches);
                 rooms.publish(&published);
                 feed.publish(&published);
@@ -143,10 +151,12 @@ impl Server {
         let server = Arc::new(Self {
             unread,
             accounts: Accounts::default(),
+            administration,
             supervisor: Supervisor::default(),
             application_services: application_services.into_iter().map(Arc::new).collect(),
             devices_seen: Mutex::default(),
             typing_rooms: Mutex::default(),
+            last_creation: AtomicU64::new(0),
             attendance: Attendance::default(),
             sync_devices: SyncDevices::default(),
             config,
@@ -269,6 +279,21 @@ impl Server {
                 is_written: false,
             },
         );
+    }
+
+    /// Fills in the last uses that are not written yet.
+    pub fn add_last_uses(&self, devices: &mut [Device]) {
+        let seen = self.devices_seen.lock();
+        for device in devices {
+            let key = (device.user_id.clone(), device.device_id.clone());
+            if let Some(last) = seen.get(&key)
+                && device.last_seen.is_none_or(|written| written < last.at)
+            {
+                device.last_seen = Some(last.at);
+                device.last_seen_ip = Some(last.ip.clone());
+                device.user_agent.clone_from(&last.user_agent);
+            }
+        }
     }
 
     async fn write_devices_seen(&self) {

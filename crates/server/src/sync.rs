@@ -46,9 +46,9 @@ use crate::{
 };
 
 /// How many devices are remembered between syncs.
-const DEVICES_MAX: usize = 50_000;
+const DEVICES_MAX: usize = 10_000;
 /// How much of what a device knows of members is remembered.
-const SENT_MEMBERS_BYTES_MAX: usize = 256 * 1024;
+const SENT_MEMBERS_BYTES_MAX: usize = 16 * 1024;
 /// How many messages to a device one answer carries.
 const TO_DEVICE_MAX: usize = 500;
 /// The longest a sync waits.
@@ -212,15 +212,20 @@ impl Server {
                 !waiting.is_empty()
             }
         };
+        // Said before it is stored: a sync that gives out more meanwhile says otherwise after.
+        device.lock().may_have_given_out = Some(false);
         if is_due {
-            self.commit(AccountChange::ToDeviceReceived {
+            let received = self.commit(AccountChange::ToDeviceReceived {
                 user_id: session.user_id.clone(),
                 device_id: device_id.clone(),
                 to: since,
-            })
-            .await?;
+            });
+            if let Err(error) = received.await {
+                // They are not told again all the same, and removed another time.
+                tracing::debug!(%error, "received messages could not be removed");
+                device.lock().may_have_given_out = None;
+            }
         }
-        device.lock().may_have_given_out = Some(false);
         Ok(())
     }
 }
@@ -413,30 +418,18 @@ impl Syncing<'_> {
                     .await?
             }
         };
-        let rooms = self.cell.joined_rooms();
+        let mut rooms = Vec::new();
+        for room_id in self.cell.joined_rooms() {
+            rooms.extend(self.server.rooms.room(&room_id).await?);
+        }
         for known in found {
             let is_shown = known.user_id == self.user_id()
-                || self.shares_one_of(&rooms, &known.user_id).await?;
+                || rooms.iter().any(|room| room.is_joined(&known.user_id));
             if is_shown {
                 input.presence.push(presence::event(&known, input.now));
             }
         }
         Ok(())
-    }
-
-    async fn shares_one_of(
-        &self,
-        rooms: &[OwnedRoomId],
-        user_id: &UserId,
-    ) -> Result<bool, StorageError> {
-        for room_id in rooms {
-            if let Some(room) = self.server.rooms.room(room_id).await?
-                && room.state.membership(user_id) == Some(Membership::Join)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Fills in all rooms that have something to tell.
@@ -514,7 +507,9 @@ impl Syncing<'_> {
                         Some(_) => is_changed,
                         None => self.request.filter.room.include_leave,
                     };
-                    if is_wanted && !membership.is_forgotten {
+                    // A room that another device left and forgot at once must still go away here.
+                    let is_shown = news.from.is_some() || !membership.is_forgotten;
+                    if is_wanted && is_shown {
                         let room = self.left_room(news, room_id, account_data).await?;
                         input.left.extend(room);
                     }
@@ -659,8 +654,12 @@ impl Syncing<'_> {
         let is_typing_told =
             touched.typing && (news.from.is_some() || server.typing_rooms.lock().contains(room_id));
         if is_typing_told {
-            let users = server.store.typing(room_id).await?;
+            let mut users = server.store.typing(room_id).await?;
+            users.retain(|(user_id, _)| room.is_joined(user_id));
             joined.typing = Some(typing::event_json(&users, server.clock.now()));
+        }
+        if is_new && news.from.is_some() {
+            reading.begin_anew(&*server.store, &room, &recent).await?;
         }
         let counter = reading
             .count(&*server.store, &room, &recent, &receipts)
@@ -761,7 +760,11 @@ impl Syncing<'_> {
         for stored in raw.iter().rev() {
             let (is_visible, membership) = server.visibility(reader, stored).await?;
             memberships.insert(stored.event.id.clone(), membership);
-            if !cut.offer(stored, is_visible) {
+            let is_shown = is_visible
+                && server
+                    .matches_relations(&filter.room.timeline, &stored.event.id)
+                    .await?;
+            if !cut.offer(stored, is_shown) {
                 break;
             }
         }
@@ -1259,32 +1262,51 @@ impl Syncing<'_> {
                 limited: taken.limited,
             }
         };
-        let mut entries = Vec::new();
-        if was_member && let Some(first) = timeline.first() {
-            let before = StateOf {
+        let store = &server.store;
+        let after_leave = StateOf {
+            event_id: leave_event.clone(),
+            side: StateSide::After,
+        };
+        let uses_state_after = self.request.use_state_after.is_some();
+        let until = match timeline.first() {
+            Some(first) if !uses_state_after => StateOf {
                 event_id: first.id.clone(),
                 side: StateSide::Before,
-            };
-            entries = match (scope, news.from) {
-                (StateScope::Full, _) => server
-                    .store
-                    .state_at(before, StateWanted::All)
+            },
+            _ => after_leave.clone(),
+        };
+        let mut entries = match (scope, news.from) {
+            _ if !was_member && uses_state_after => {
+                let own = StateKey::new("m.room.member", self.user_id().as_str());
+                let wanted = StateWanted::Keys(vec![own]);
+                store
+                    .state_at(after_leave, wanted)
                     .await?
-                    .unwrap_or_default(),
-                (StateScope::Since { limited: true }, Some(from)) => {
-                    let since = self.last_event(room_id, from).await?;
-                    let since = since.map(|event_id| StateOf {
-                        event_id,
-                        side: StateSide::After,
-                    });
-                    server
-                        .store
-                        .state_difference(since, before)
-                        .await?
-                        .unwrap_or_default()
-                }
-                (StateScope::Since { .. }, _) => Vec::new(),
-            };
+                    .unwrap_or_default()
+            }
+            _ if !was_member => Vec::new(),
+            (StateScope::Since { limited }, Some(from))
+                if limited || uses_state_after || timeline.is_empty() =>
+            {
+                let since = self.last_event(room_id, from).await?;
+                let since = since.map(|event_id| StateOf {
+                    event_id,
+                    side: StateSide::After,
+                });
+                let changed = store.state_difference(since, until).await?;
+                changed.unwrap_or_default()
+            }
+            (StateScope::Since { .. }, _) => Vec::new(),
+            (StateScope::Full, _) => store
+                .state_at(until, StateWanted::All)
+                .await?
+                .unwrap_or_default(),
+        };
+        if !uses_state_after {
+            for left_out in &taken.left_out_state {
+                entries.retain(|event| event.state_name() != left_out.state_name());
+                entries.push(left_out.clone());
+            }
         }
         let state = entries
             .iter()

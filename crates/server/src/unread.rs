@@ -120,21 +120,28 @@ impl Unread {
     /// Stores counters that changed.
     pub async fn write(&self, store: &dyn Store) {
         let users: Vec<_> = {
-            let counters = self.counters.lock();
+            let mut counters = self.counters.lock();
+            if counters.len() > USERS_MAX {
+                counters.retain(|_, known| {
+                    Arc::strong_count(known) > 1 || !known.lock().changed.is_empty()
+                });
+            }
             counters
                 .iter()
                 .map(|(user_id, known)| (user_id.clone(), known.clone()))
                 .collect()
         };
         let mut batch = Batch::new();
-        for (user_id, counters) in users {
-            let mut counters = counters.lock();
+        let mut written = Vec::new();
+        for (user_id, known) in &users {
+            let mut counters = known.lock();
             while batch.changes.len() < COUNTERS_STORED_MAX
                 && let Some(room_id) = counters.changed.pop_first()
             {
                 let Some(counter) = counters.by_room.get(&room_id) else {
                     continue;
                 };
+                written.push((known.clone(), room_id.clone()));
                 batch.push(AccountChange::PutUnread(UnreadCounts {
                     user_id: user_id.clone(),
                     json: counter.to_json(),
@@ -146,11 +153,30 @@ impl Unread {
             && let Err(error) = store.submit(batch).await
         {
             tracing::warn!(%error, "counted notifications could not be stored");
+            for (known, room_id) in written {
+                known.lock().changed.insert(room_id);
+            }
         }
     }
 }
 
 impl UserReading {
+    /// Counts a room from where the user joined it, whatever was counted when they were there
+    /// before.
+    pub async fn begin_anew(
+        &self,
+        store: &dyn Store,
+        room: &Room,
+        recent: &Recent,
+    ) -> Result<(), StorageError> {
+        let start = self.start_of_counting(store, room, recent).await?;
+        let mut counters = self.counters.lock();
+        let counter = Counter::starting_at(start);
+        counters.by_room.insert(room.room_id.clone(), counter);
+        counters.changed.insert(room.room_id.clone());
+        Ok(())
+    }
+
     /// The user's counter of a room, up to date with the room's newest events and with the user's
     /// own `receipts` among those given.
     pub async fn count(
@@ -263,8 +289,21 @@ impl UserReading {
                 .as_ref()
                 .and_then(|stored| stored.get(&room.room_id).cloned())
         };
+        let start = self.start_of_counting(store, room, recent).await?;
+        Ok(match stored {
+            Some(counter) if counter.up_to() >= earliest_of(recent) => counter,
+            _ => Counter::starting_at(start),
+        })
+    }
+
+    /// Behind which event counting begins when nothing is known: the user's member event.
+    async fn start_of_counting(
+        &self,
+        store: &dyn Store,
+        room: &Room,
+        recent: &Recent,
+    ) -> Result<Seq, StorageError> {
         let last = recent.entries.back().map_or(Seq(0), |entry| entry.seq);
-        let earliest = Seq((last.0 - EVENTS_COUNTED_MAX as i64).max(0));
         let joined = match room.state.member(&self.user_id) {
             Some(member) => {
                 let known = recent
@@ -284,11 +323,14 @@ impl UserReading {
             }
             None => last,
         };
-        Ok(match stored {
-            Some(counter) if counter.up_to() >= earliest => counter,
-            _ => Counter::starting_at(joined.max(earliest)),
-        })
+        Ok(joined.max(earliest_of(recent)))
     }
+}
+
+/// No event before this one is judged.
+fn earliest_of(recent: &Recent) -> Seq {
+    let last = recent.entries.back().map_or(0, |entry| entry.seq.0);
+    Seq((last - EVENTS_COUNTED_MAX as i64).max(0))
 }
 
 /// The timeline events behind a place, oldest first.

@@ -524,6 +524,11 @@ pub trait Store: Send + Sync + Debug {
 
 impl From<StorageError> for MatrixError {
     fn from(error: StorageError) -> Self {
+        // Whoever turns it into an answer gives it up, so this is where it is told.
+        match &error {
+            StorageError::Full => tracing::warn!("the disk is full"),
+            StorageError::Unreachable(_) | StorageError::Broken(_) => tracing::error!(%error),
+        }
         match error {
             StorageError::Full => Self::storage_full("The server's disk is full"),
             StorageError::Unreachable(_) => {

@@ -57,3 +57,44 @@ pub(crate) fn for_postgres(script: &str) -> String {
         .replace(" TEXT", " TEXT COLLATE \"C\"")
         .replace(") WITHOUT ROWID", ")")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::Ledger,
+        sql::Sql,
+        sqlite_session::{SqliteSession, Use},
+    };
+
+    /// Every released schema leads to the present one.
+    #[test]
+    fn migrations_start_from_any_version() {
+        for start in 0..=MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("lyceum.db");
+            let mut session = SqliteSession::open(&path, Use::Write).unwrap();
+            session.begin_write().unwrap();
+            migrate_to(&mut session, start).unwrap();
+            session.commit().unwrap();
+            session.begin_write().unwrap();
+            migrate(&mut session).unwrap();
+            migrate(&mut session).unwrap();
+            session.commit().unwrap();
+            Ledger::read(&mut session).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_later_schema_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session =
+            SqliteSession::open(&folder.path().join("lyceum.db"), Use::Write).unwrap();
+        migrate(&mut session).unwrap();
+        session
+            .execute("UPDATE schema_version SET version = version + 1", params![])
+            .unwrap();
+        let error = migrate(&mut session).unwrap_err();
+        assert!(error.to_string().contains("later release"), "{error}");
+    }
+}

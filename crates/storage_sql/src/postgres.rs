@@ -26,6 +26,7 @@ use crate::{
     migrations::migrate,
     postgres_session::{PostgresSession, config_of, failed, runtime},
     publisher::{Publisher, Turn},
+    readers::OpenSession,
     sql::{Param, Session, Sql, params},
     store::{Own, Parts, SqlStore},
     writer::Engine,
@@ -99,17 +100,10 @@ impl PostgresStore {
             follower,
             follower_thread: Mutex::new(Some(follower_thread)),
         };
-        let open = move || -> Result<Box<dyn Session>, StorageError> {
+        let open: Arc<OpenSession> = Arc::new(move || -> Result<Box<dyn Session>, StorageError> {
             Ok(Box::new(PostgresSession::open(&config)?))
-        };
-        Self::start(
-            own,
-            parts,
-            engine,
-            Some(ledger),
-            options.readers,
-            Arc::new(open),
-        )
+        });
+        Self::start(own, parts, engine, Some(ledger), options.readers, &open)
     }
 }
 
@@ -295,14 +289,14 @@ impl Follower {
                 runtime.spawn(forward_notices(connection, Arc::clone(&self.look)));
                 self.follow(&client).await
             });
-            if let Err(error) = result {
+            if let Err(error) = result { eprintln!("FOLLOW {error}");
                 if matches!(error, StorageError::Broken(_)) {
                     tracing::error!(%error, "this node does not see what others commit");
                 } else {
                     tracing::debug!(%error, "the connection for notices is lost");
                 }
                 if !self.is_closed.load(Ordering::Acquire) {
-                    runtime.block_on(tokio::time::sleep(RECONNECT_PAUSE));
+                    runtime.block_on(async { tokio::time::sleep(RECONNECT_PAUSE).await });
                 }
             }
         }

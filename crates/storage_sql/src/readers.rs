@@ -61,7 +61,7 @@ impl std::fmt::Debug for Readers {
 }
 
 impl Readers {
-    pub(crate) fn start(count: usize, open: Arc<OpenSession>) -> Result<Self, StorageError> {
+    pub(crate) fn start(count: usize, open: &Arc<OpenSession>) -> Result<Self, StorageError> {
         let queue = Arc::new(Queue {
             waiting: Mutex::new(Waiting {
                 jobs: VecDeque::new(),
@@ -72,7 +72,7 @@ impl Readers {
         let mut threads = Vec::with_capacity(count);
         for index in 0..count.max(1) {
             let queue = Arc::clone(&queue);
-            let open = Arc::clone(&open);
+            let open = Arc::clone(open);
             let thread = std::thread::Builder::new()
                 .name(format!("storage-read-{index}"))
                 .stack_size(THREAD_STACK_BYTES)

@@ -24,13 +24,14 @@ use crate::{
     ledger::Ledger,
     migrations::migrate,
     publisher::Turn,
+    readers::OpenSession,
     sql::Session,
     sqlite_session::{SqliteSession, Use},
     store::{Parts, SqlStore},
     writer::Engine,
 };
 
-/// When the log has so many bytes, it is started anew.
+/// When the log has so many bytes, it is started anew, unless said otherwise.
 const LOG_BYTES_MAX: u64 = 48 << 20;
 /// Groups after which the log is moved at the latest.
 const GROUPS_PER_CHECKPOINT: u64 = 500;
@@ -48,6 +49,8 @@ pub struct SqliteOptions {
     pub readers: usize,
     /// How many bytes the database file may have; as full as a full disk beyond that.
     pub bytes_max: Option<u64>,
+    /// When the write-ahead log has so many bytes, it is started anew.
+    pub log_bytes_max: u64,
 }
 
 impl Default for SqliteOptions {
@@ -55,6 +58,7 @@ impl Default for SqliteOptions {
         Self {
             readers: READERS,
             bytes_max: None,
+            log_bytes_max: LOG_BYTES_MAX,
         }
     }
 }
@@ -89,7 +93,10 @@ impl SqliteStore {
         let position = Position(ledger.counters.position.cast_unsigned());
         let parts = Parts::new(position);
         let bytes_max = Arc::new(AtomicU64::new(options.bytes_max.unwrap_or(u64::MAX)));
-        let checkpoints = Arc::new(Checkpoints::new(Arc::clone(&parts.counted)));
+        let checkpoints = Arc::new(Checkpoints::new(
+            Arc::clone(&parts.counted),
+            options.log_bytes_max,
+        ));
         let page_bytes = session.page_bytes()?;
         let engine = SqliteWriter {
             session,
@@ -115,17 +122,10 @@ impl SqliteStore {
             lock: Mutex::new(Some(lock)),
         };
         let path = path.to_owned();
-        let open = move || -> Result<Box<dyn Session>, StorageError> {
+        let open: Arc<OpenSession> = Arc::new(move || -> Result<Box<dyn Session>, StorageError> {
             Ok(Box::new(SqliteSession::open(&path, Use::Read)?))
-        };
-        Self::start(
-            own,
-            parts,
-            engine,
-            Some(ledger),
-            options.readers,
-            Arc::new(open),
-        )
+        });
+        Self::start(own, parts, engine, Some(ledger), options.readers, &open)
     }
 
     /// Limits the size of the database file from the next write on.
@@ -233,7 +233,8 @@ impl Engine for SqliteWriter {
     fn rest(&mut self) {
         self.groups += 1;
         let is_long = self.groups.is_multiple_of(64)
-            && std::fs::metadata(&self.log_path).is_ok_and(|log| log.len() > LOG_BYTES_MAX);
+            && std::fs::metadata(&self.log_path)
+                .is_ok_and(|log| log.len() > self.checkpoints.bytes_max);
         self.checkpoints.written(is_long);
     }
 }
@@ -256,15 +257,17 @@ struct Checkpoints {
     wake: Condvar,
     restarted: Condvar,
     counted: Arc<Counted>,
+    bytes_max: u64,
 }
 
 impl Checkpoints {
-    fn new(counted: Arc<Counted>) -> Self {
+    fn new(counted: Arc<Counted>, bytes_max: u64) -> Self {
         Self {
             state: Mutex::default(),
             wake: Condvar::new(),
             restarted: Condvar::new(),
             counted,
+            bytes_max,
         }
     }
 
@@ -344,7 +347,7 @@ impl Checkpoints {
         let (_, pages, _) = session.checkpoint("PASSIVE")?;
         let bytes = pages.max(0).cast_unsigned() * page_bytes;
         self.counted.log_bytes.store(bytes, Ordering::Relaxed);
-        if bytes < LOG_BYTES_MAX {
+        if bytes < self.bytes_max {
             return Ok(());
         }
         // Nearly all of it has been moved just now; the rest is short.

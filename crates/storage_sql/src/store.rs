@@ -88,7 +88,7 @@ impl<E: Own> SqlStore<E> {
         engine: W,
         ledger: Option<Ledger>,
         readers: usize,
-        open: Arc<OpenSession>,
+        open: &Arc<OpenSession>,
     ) -> Result<Self, StorageError> {
         let Parts {
             shared,

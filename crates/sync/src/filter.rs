@@ -19,6 +19,9 @@ pub use crate::event_fields::{EventFields, PATH_STEPS_MAX};
 /// Longer filters are refused, in bytes of JSON.
 pub const FILTER_BYTES_MAX: usize = 65_536;
 
+/// How deep objects and arrays of a filter may lie in each other.
+pub const FILTER_DEPTH_MAX: usize = 64;
+
 /// Why a text is not a filter.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidFilter {
@@ -28,6 +31,9 @@ pub enum InvalidFilter {
     /// It has more than [`FILTER_BYTES_MAX`] bytes.
     #[error("the filter is too long")]
     TooLong,
+    /// It is nested deeper than [`FILTER_DEPTH_MAX`].
+    #[error("the filter is nested too deeply")]
+    TooDeep,
     /// A path in `event_fields` has more than [`PATH_STEPS_MAX`] steps.
     #[error("a path in event_fields is too long")]
     PathTooLong,
@@ -64,6 +70,9 @@ impl Filter {
     pub fn parse(json: &str) -> Result<Self, InvalidFilter> {
         if json.len() > FILTER_BYTES_MAX {
             return Err(InvalidFilter::TooLong);
+        }
+        if is_deep(json) {
+            return Err(InvalidFilter::TooDeep);
         }
         let Object(wire) = serde_json::from_str::<Object<WireFilter>>(json)?;
         let event_fields = match wire.event_fields {
@@ -207,6 +216,9 @@ impl RoomEventFilter {
     pub fn parse(json: &str) -> Result<Self, InvalidFilter> {
         if json.len() > FILTER_BYTES_MAX {
             return Err(InvalidFilter::TooLong);
+        }
+        if is_deep(json) {
+            return Err(InvalidFilter::TooDeep);
         }
         let Object(filter) = serde_json::from_str(json)?;
         Ok(filter)
@@ -391,4 +403,25 @@ fn has_url(content: &str) -> bool {
 
     let mut deserializer = serde_json::Deserializer::from_str(content);
     deserializer.deserialize_map(Names).unwrap_or(false)
+}
+
+/// Whether a JSON text is nested deeper than a filter may be, also in members nobody knows.
+fn is_deep(json: &str) -> bool {
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'{' | b'[' if !is_text => {
+                depth += 1;
+                if depth > FILTER_DEPTH_MAX {
+                    return true;
+                }
+            }
+            b'}' | b']' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }

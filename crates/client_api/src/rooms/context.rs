@@ -1,6 +1,6 @@
 //! `GET /rooms/{roomId}/context/{eventId}`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
@@ -15,7 +15,7 @@ use lyceum_sync::{
 use ruma_common::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
-use super::messages::{filter_of, lazy_members};
+use super::messages::filter_of;
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     client(router, "/rooms/{room_id}/context/{event_id}", get(context))
@@ -53,30 +53,14 @@ async fn context(
         .seq
         .ok_or_else(|| MatrixError::not_found("There is no such event"))?;
     let position = server.feed.position();
-    let wants = |event: &Event| filter.matches(event);
+    let earlier = (seq, None, position);
     let before = server
-        .read_timeline(
-            &reader,
-            seq,
-            None,
-            position,
-            Direction::Backward,
-            limit / 2,
-            &wants,
-        )
+        .read_filtered(&reader, earlier, Direction::Backward, limit / 2, &filter)
         .await?;
-    let next = Seq(seq.0 + 1);
+    let later = (Seq(seq.0 + 1), None, position);
     let after_limit = limit - limit / 2;
     let after = server
-        .read_timeline(
-            &reader,
-            next,
-            None,
-            position,
-            Direction::Forward,
-            after_limit,
-            &wants,
-        )
+        .read_filtered(&reader, later, Direction::Forward, after_limit, &filter)
         .await?;
     let device_id = requester.device_id.as_deref();
     let event = server.show(&reader, device_id, &stored, membership).await?;
@@ -90,29 +74,30 @@ async fn context(
     }
     let last = after.events.last().map_or(&stored, |(stored, _)| stored);
     let first = before.events.last().map_or(&stored, |(stored, _)| stored);
-    let state = if filter.lazy_load_members {
-        let all = before
-            .events
-            .iter()
-            .chain(&after.events)
-            .map(|(stored, _)| &stored.event);
-        let events: Vec<_> = all.chain([&stored.event]).cloned().collect();
-        lazy_members(&events, &filter, &reader.room)
-    } else {
-        let of = StateOf {
-            event_id: last.event.id.clone(),
-            side: StateSide::After,
-        };
-        let state = server
-            .store
-            .state_at(of, StateWanted::All)
-            .await?
-            .unwrap_or_default();
-        let state = state.iter().filter(|event| filter.matches(event));
-        state
-            .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-            .collect()
+    let of = StateOf {
+        event_id: last.event.id.clone(),
+        side: StateSide::After,
     };
+    let state = server.store.state_at(of, StateWanted::All).await?;
+    let around = before.events.iter().chain(&after.events);
+    let senders: BTreeSet<&str> = around
+        .map(|(stored, _)| stored.event.sender.as_str())
+        .chain([stored.event.sender.as_str()])
+        .collect();
+    let is_wanted = |event: &&Arc<Event>| {
+        let is_lazy_member = filter.lazy_load_members && &*event.kind == "m.room.member";
+        let is_sender = || {
+            let user_id = event.state_key.as_deref();
+            user_id.is_some_and(|user_id| senders.contains(user_id))
+        };
+        filter.matches(event) && (!is_lazy_member || is_sender())
+    };
+    let state = state.unwrap_or_default();
+    let state = state
+        .iter()
+        .filter(is_wanted)
+        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
+        .collect();
     let body = context_json(&Context {
         form: EventForm::new(server.clock.now()),
         start: TimelineToken {

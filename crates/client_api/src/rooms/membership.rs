@@ -92,10 +92,20 @@ async fn kick(
 ) -> Answer {
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
-    let kicked = app
-        .server
-        .kick(&requester.user_id, &room_id, body.target()?)
-        .await;
+    let target = if requester.is_provisioning() {
+        let named = body.user_id.as_deref().unwrap_or_default();
+        let removed = app.server.bent_kick(&requester, &room_id, named).await;
+        let Some(user_id) = removed.map_err(MatrixError::from)? else {
+            return done();
+        };
+        Target {
+            user_id,
+            reason: body.reason,
+        }
+    } else {
+        body.target()?
+    };
+    let kicked = app.server.kick(&requester.user_id, &room_id, target).await;
     kicked.map_err(MatrixError::from)?;
     done()
 }

@@ -1,21 +1,21 @@
 //! `GET /rooms/{roomId}/messages`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
 use lyceum_edge::{Answer, App, Query, Refusal, Requester, Segments, client, json_bytes};
-use lyceum_model::{Event, MatrixError, Seq};
+use lyceum_model::{Event, MatrixError, Seq, StateKey};
 use lyceum_room::Room;
 use lyceum_server::Server;
-use lyceum_storage::{Direction, StorageError};
+use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError};
 use lyceum_sync::{
     client_event::{ClientEvent, EventForm, ShownEvent},
     filter::RoomEventFilter,
     history::{Messages, members_for, messages as messages_json},
     token::{PageToken, SyncToken, TimelineToken},
 };
-use ruma_common::{OwnedRoomId, RoomId, UserId};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
@@ -72,9 +72,9 @@ async fn messages(
         Some(to) => Some(seq_of(server, &room_id, token_of(to)?).await?),
         None => None,
     };
-    let wants = |event: &Event| filter.matches(event);
+    let stretch = (from, until, position);
     let shown = server
-        .read_timeline(&reader, from, until, position, direction, limit, &wants)
+        .read_filtered(&reader, stretch, direction, limit, &filter)
         .await?;
     let mut chunk = Vec::with_capacity(shown.events.len());
     for (stored, membership) in &shown.events {
@@ -92,26 +92,47 @@ async fn messages(
         start,
         end: shown.next.map(|seq| TimelineToken { position, seq }),
         chunk,
-        state: lazy_members(&events, &filter, &reader.room),
+        state: lazy_members(server, &events, &filter, &reader.room).await?,
     });
     Ok(json_bytes(StatusCode::OK, body))
 }
 
-/// The member events that show these events, if the client loads members lazily.
-pub(super) fn lazy_members(
+/// The member events that show these events, if the client loads members lazily: as they were at
+/// the newest of the events.
+pub(super) async fn lazy_members(
+    server: &Server,
     events: &[Arc<Event>],
     filter: &RoomEventFilter,
     room: &Room,
-) -> Vec<ShownEvent> {
-    let member = |user_id: &UserId| {
-        room.state
-            .member(user_id)
-            .map(|member| member.event.clone())
+) -> Result<Vec<ShownEvent>, StorageError> {
+    let Some(newest) = events.iter().max_by_key(|event| event.depth) else {
+        return Ok(Vec::new());
     };
-    members_for(events, filter, &member)
+    if !filter.lazy_load_members {
+        return Ok(Vec::new());
+    }
+    let senders: BTreeSet<&OwnedUserId> = events.iter().map(|event| &event.sender).collect();
+    let keys = senders
+        .iter()
+        .map(|sender| StateKey::new("m.room.member", sender.as_str()));
+    let of = StateOf {
+        event_id: newest.id.clone(),
+        side: StateSide::After,
+    };
+    let wanted = StateWanted::Keys(keys.collect());
+    let then = server.store.state_at(of, wanted).await?;
+    let then = then.unwrap_or_default();
+    let member = |user_id: &UserId| {
+        let was = then
+            .iter()
+            .find(|event| event.state_key.as_deref() == Some(user_id.as_str()));
+        let is = || room.state.member(user_id).map(|member| &member.event);
+        was.or_else(is).cloned()
+    };
+    Ok(members_for(events, filter, &member)
         .iter()
         .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-        .collect()
+        .collect())
 }
 
 /// A filter from a query parameter.

@@ -26,7 +26,10 @@ async fn redact(
     RawBody(body): RawBody,
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
-    let content = Some(content_of(&body)?);
+    let content = match body.trim_ascii() {
+        [] => None,
+        body => Some(content_of(body)?),
+    };
     let scope = format!("redact/{room_id}/{target}");
     let transaction = Some(TransactionName {
         scope,

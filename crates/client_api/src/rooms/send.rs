@@ -6,7 +6,7 @@ use axum::{Router, extract::State, routing::put};
 use lyceum_edge::{
     Answer, App, JsonBody, Limit, Query, RawBody, Requester, Segments, client, json,
 };
-use lyceum_model::MatrixError;
+use lyceum_model::{MatrixError, Timestamp};
 use lyceum_room::{Draft, redaction_target};
 use lyceum_server::rooms::TransactionName;
 use ruma_common::OwnedRoomId;
@@ -21,19 +21,28 @@ pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     )
 }
 
+/// The greatest number that canonical JSON holds.
+const TS_MAX: u64 = (1 << 53) - 1;
+
 #[derive(Deserialize)]
-struct Parameters {
-    /// For application services: the time to give the event. Kept for the log of what was asked;
-    /// the event has the server's own time.
-    #[serde(default, rename = "ts")]
-    _ts: Option<u64>,
+pub(super) struct Parameters {
+    /// For application services: the time to give the event.
+    ts: Option<u64>,
+}
+
+impl Parameters {
+    /// When the event was sent, if the requester may say so.
+    pub(super) fn sent_at(&self, requester: &Requester) -> Option<Timestamp> {
+        requester.application_service()?;
+        self.ts.filter(|ts| *ts <= TS_MAX).map(Timestamp)
+    }
 }
 
 async fn send(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments((room_id, kind, transaction_id)): Segments<(OwnedRoomId, String, String)>,
-    Query(_): Query<Parameters>,
+    Query(parameters): Query<Parameters>,
     RawBody(body): RawBody,
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
@@ -54,7 +63,13 @@ async fn send(
         }
         None => {
             server
-                .send_message(&requester, &room_id, draft, transaction)
+                .send_message(
+                    &requester,
+                    &room_id,
+                    draft,
+                    transaction,
+                    parameters.sent_at(&requester),
+                )
                 .await
         }
     };
@@ -64,6 +79,9 @@ async fn send(
 
 /// The body as the content of an event: a JSON object, otherwise untouched.
 pub(super) fn content_of(body: &[u8]) -> Result<Box<RawValue>, lyceum_edge::Refusal> {
+    if body.trim_ascii().is_empty() {
+        return Err(MatrixError::not_json("The body is missing").into());
+    }
     let JsonBody(content) = JsonBody::<Box<RawValue>>::parse(body)?;
     if !content.get().trim_start().starts_with('{') {
         return Err(MatrixError::bad_json("The content of an event is a JSON object").into());

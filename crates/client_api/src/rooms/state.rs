@@ -17,7 +17,7 @@ use ruma_common::OwnedRoomId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::send::content_of;
+use super::send::{Parameters, content_of};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = client(router, "/rooms/{room_id}/state", get(all));
@@ -104,12 +104,14 @@ async fn set_without_key(
     state: State<Arc<App>>,
     requester: Requester,
     Segments((room_id, kind)): Segments<(OwnedRoomId, String)>,
+    parameters: Query<Parameters>,
     body: RawBody,
 ) -> Answer {
     set(
         state,
         requester,
         Segments((room_id, kind, String::new())),
+        parameters,
         body,
     )
     .await
@@ -119,6 +121,7 @@ async fn set(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments((room_id, kind, key)): Segments<(OwnedRoomId, String, String)>,
+    Query(parameters): Query<Parameters>,
     RawBody(body): RawBody,
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
@@ -127,8 +130,17 @@ async fn set(
         requester.refuse_suspended()?;
     }
     refuse_create(&kind)?;
-    let draft = Draft::state(kind, key, content_of(&body)?);
-    let sent = app.server.send_state(&requester, &room_id, draft).await;
+    let mut content = content_of(&body)?;
+    if requester.is_provisioning() && key.is_empty() {
+        let bent = app.server.bent_state(&room_id, &kind, content).await;
+        content = bent.map_err(MatrixError::from)?;
+    }
+    let draft = Draft::state(kind, key, content);
+    let sent_at = parameters.sent_at(&requester);
+    let server = &app.server;
+    let sent = server
+        .send_state(&requester, &room_id, draft, sent_at)
+        .await;
     let event_id = sent.map_err(MatrixError::from)?;
     Ok(json(&json!({ "event_id": event_id })))
 }

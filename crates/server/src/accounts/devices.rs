@@ -66,13 +66,20 @@ pub enum Put {
     Created,
 }
 
+/// A user's devices.
+pub async fn devices(server: &Server, user_id: &UserId) -> Result<Vec<Device>, StorageError> {
+    let mut devices = server.store.devices(&[user_id.to_owned()]).await?;
+    server.add_last_uses(&mut devices);
+    Ok(devices)
+}
+
 /// A user's device.
 pub async fn device(
     server: &Server,
     user_id: &UserId,
     device_id: &DeviceId,
 ) -> Result<Option<Device>, StorageError> {
-    let devices = server.store.devices(&[user_id.to_owned()]).await?;
+    let devices = devices(server, user_id).await?;
     Ok(devices
         .into_iter()
         .find(|device| device.device_id == device_id))

@@ -1,6 +1,8 @@
 //! Making rooms: `POST /createRoom` and upgrades.
 
-use lyceum_model::{Batch, MatrixError};
+use std::sync::atomic::Ordering;
+
+use lyceum_model::{Batch, MatrixError, Timestamp};
 use lyceum_room::{CreateRoom, Decision, Draft, Preset, Profile, Upgrade};
 use lyceum_storage::CommitError;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
@@ -8,8 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::{Server, chance, rooms::RoomError, sessions::Session};
 
-/// Two rooms made in one millisecond can have one id; then another moment is tried.
-const CREATION_ATTEMPTS_MAX: u64 = 5;
+/// Another node may make an equal room in the same millisecond; then another moment is tried.
+const CREATION_ATTEMPTS_MAX: usize = 5;
 
 /// A wish for a room.
 #[derive(Debug, Clone, Default)]
@@ -69,9 +71,8 @@ impl Server {
             let profile = self.profile(&invited).await?;
             request.invites.push((invited, profile));
         }
-        let now = self.clock.now();
-        for attempt in 0..CREATION_ATTEMPTS_MAX {
-            let moment = now.plus_ms(attempt);
+        for _ in 0..CREATION_ATTEMPTS_MAX {
+            let moment = self.moment_of_creation();
             let entropy = chance::bytes();
             let decision = lyceum_room::create(request.clone(), &self.signer, moment, entropy)?;
             match self.rooms.found(decision).await {
@@ -86,6 +87,15 @@ impl Server {
             }
         }
         Err(MatrixError::internal("The room could not be made; please try again").into())
+    }
+
+    /// A time that no other room of this node has: from version 12 on a room's id is a hash of its
+    /// creation, and two rooms of one user may be equal but for the time.
+    fn moment_of_creation(&self) -> Timestamp {
+        let now = self.clock.now().0;
+        let next = |last: u64| Some(now.max(last + 1));
+        let last = self.last_creation.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        Timestamp(now.max(last.unwrap_or_default() + 1))
     }
 
     /// Replaces a room by one of another version.

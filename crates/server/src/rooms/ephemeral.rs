@@ -33,6 +33,17 @@ impl Server {
         timeout_ms: Option<u64>,
     ) -> Result<(), RoomError> {
         self.must_be_member(session, room_id).await?;
+        self.rooms
+            .in_typing_turn(room_id, self.note_typing(session, room_id, timeout_ms))
+            .await
+    }
+
+    async fn note_typing(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        timeout_ms: Option<u64>,
+    ) -> Result<(), RoomError> {
         let now = self.clock.now();
         let before: BTreeMap<OwnedUserId, _> =
             self.store.typing(room_id).await?.into_iter().collect();
@@ -63,34 +74,38 @@ impl Server {
     /// Ends typing notices whose time has passed.
     pub(crate) async fn expire_typing(&self) {
         let rooms: Vec<_> = self.typing_rooms.lock().iter().cloned().collect();
-        let now = self.clock.now();
         for room_id in rooms {
-            let users = match self.store.typing(&room_id).await {
-                Ok(users) => users,
-                Err(error) => {
-                    tracing::warn!(%error, "typing notices could not be read");
-                    return;
-                }
-            };
-            let count = users.len();
-            let left: Vec<_> = users
-                .into_iter()
-                .filter(|(_, until)| *until > now)
-                .collect();
-            if left.is_empty() {
-                self.typing_rooms.lock().remove(&room_id);
-            }
-            if left.len() < count
-                && let Err(error) = self
-                    .commit(RoomChange::Typing {
-                        room_id,
-                        users: left,
-                    })
-                    .await
-            {
+            let expired = self
+                .rooms
+                .in_typing_turn(&room_id, self.expire_typing_in(&room_id))
+                .await;
+            if let Err(error) = expired {
                 tracing::warn!(%error, "typing notices could not be ended");
+                return;
             }
         }
+    }
+
+    async fn expire_typing_in(&self, room_id: &RoomId) -> Result<(), RoomError> {
+        let now = self.clock.now();
+        let users = self.store.typing(room_id).await?;
+        let count = users.len();
+        let left: Vec<_> = users
+            .into_iter()
+            .filter(|(_, until)| *until > now)
+            .collect();
+        let is_over = left.is_empty();
+        if left.len() < count {
+            self.commit(RoomChange::Typing {
+                room_id: room_id.to_owned(),
+                users: left,
+            })
+            .await?;
+        }
+        if is_over {
+            self.typing_rooms.lock().remove(room_id);
+        }
+        Ok(())
     }
 
     /// Sets receipts and the read marker (`m.fully_read`) in one.

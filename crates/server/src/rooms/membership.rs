@@ -35,6 +35,7 @@ impl Server {
         reason: Option<String>,
         extra: Option<Box<RawValue>>,
     ) -> Result<(), RoomError> {
+        self.refuse_blocked(room_id).await?;
         let Some(room) = self.rooms.room(room_id).await? else {
             return Err(MatrixError::not_found(
                 "This server is not in that room, and no other server was named that it can reach",
@@ -87,6 +88,7 @@ impl Server {
         reason: Option<String>,
     ) -> Result<(), RoomError> {
         self.may_be_invited(sender, user_id).await?;
+        self.refuse_blocked(room_id).await?;
         let profile = self.profile(user_id).await?;
         self.change(room_id, |room| {
             let invite = Invite {

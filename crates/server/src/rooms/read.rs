@@ -9,7 +9,10 @@ use std::{
 use lyceum_model::{Event, MatrixError, Membership, Position, Seq, StateKey, StoredEvent};
 use lyceum_room::{HistoryVisibility, Room, Viewpoint, membership_of, visible_to};
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError, TimelinePage};
-use lyceum_sync::client_event::{BundledRelations, ClientEvent, ShownEvent, ThreadSummary};
+use lyceum_sync::{
+    client_event::{BundledRelations, ClientEvent, ShownEvent, ThreadSummary},
+    filter::RoomEventFilter,
+};
 use ruma_common::{DeviceId, EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
 
 use crate::{
@@ -19,6 +22,10 @@ use crate::{
 
 /// How many relations of one event are looked at for what is bundled into it.
 const BUNDLED_RELATIONS_MAX: usize = 1_000;
+/// How many steps back from a user's last member event are taken to find when they were a member.
+const DEPARTURES_MAX: usize = 8;
+/// How many relations of one event are looked at for what a filter asks of them.
+const FILTERED_RELATIONS_MAX: usize = 256;
 /// How many events are read at a time while looking for visible ones.
 const CHUNK: usize = 64;
 /// How many events are looked at in all for one answer.
@@ -48,6 +55,8 @@ pub struct Departure {
     pub seq: Seq,
     /// Whether the user had been a member before it.
     pub was_member: bool,
+    /// The user's member event before it.
+    before: Option<OwnedEventId>,
 }
 
 /// Events of a stretch of timeline, as a reader sees them.
@@ -67,7 +76,12 @@ impl Server {
         let room = self.rooms.room(room_id).await?.ok_or_else(refused)?;
         let membership = room.state.membership(user_id);
         let left = match membership {
-            Some(Membership::Leave | Membership::Ban) => self.departure(&room, user_id).await?,
+            Some(Membership::Leave | Membership::Ban) => {
+                if self.is_forgotten(user_id, room_id).await? {
+                    return Err(refused());
+                }
+                self.end_of_stay(&room, user_id).await?
+            }
             _ => None,
         };
         let may_read = membership == Some(Membership::Join)
@@ -86,6 +100,44 @@ impl Server {
         })
     }
 
+    /// Whether a user asked not to see a room any more.
+    async fn is_forgotten(&self, user_id: &UserId, room_id: &RoomId) -> Result<bool, StorageError> {
+        if let Some(cell) = self.feed.active_user(user_id) {
+            let membership = cell.membership(room_id);
+            return Ok(membership.is_some_and(|membership| membership.is_forgotten));
+        }
+        let memberships = self.store.memberships(user_id).await?;
+        Ok(memberships
+            .iter()
+            .any(|membership| membership.room_id == *room_id && membership.is_forgotten))
+    }
+
+    /// By which event a user who is gone ceased to be a member: not always the last one about
+    /// them, since who left can be banned, and the ban be lifted.
+    async fn end_of_stay(
+        &self,
+        room: &Room,
+        user_id: &UserId,
+    ) -> Result<Option<Departure>, StorageError> {
+        let Some(last) = self.departure(room, user_id).await? else {
+            return Ok(None);
+        };
+        let mut earlier = last.clone();
+        for _ in 0..DEPARTURES_MAX {
+            if earlier.was_member {
+                return Ok(Some(earlier));
+            }
+            let Some(before) = earlier.before.take() else {
+                break;
+            };
+            let Some(found) = self.departure_at(before, user_id).await? else {
+                break;
+            };
+            earlier = found;
+        }
+        Ok(Some(last))
+    }
+
     pub(crate) async fn departure(
         &self,
         room: &Room,
@@ -94,7 +146,14 @@ impl Server {
         let Some(member) = room.state.member(user_id) else {
             return Ok(None);
         };
-        let event_id = member.event.id.clone();
+        self.departure_at(member.event.id.clone(), user_id).await
+    }
+
+    async fn departure_at(
+        &self,
+        event_id: OwnedEventId,
+        user_id: &UserId,
+    ) -> Result<Option<Departure>, StorageError> {
         let stored = self.store.events(std::slice::from_ref(&event_id)).await?;
         let Some(seq) = stored.first().and_then(|stored| stored.seq) else {
             return Ok(None);
@@ -112,6 +171,7 @@ impl Server {
             event_id,
             seq,
             was_member,
+            before: before.first().map(|event| event.id.clone()),
         }))
     }
 
@@ -219,6 +279,55 @@ impl Server {
         limit: usize,
         wants: &(dyn Fn(&Event) -> bool + Sync),
     ) -> Result<Shown, StorageError> {
+        let related = RoomEventFilter::default();
+        let stretch = (from, until, up_to);
+        self.read_related(reader, stretch, direction, limit, wants, &related)
+            .await
+    }
+
+    /// A stretch of a timeline `(from, until, up_to)` with the events that a filter lets through.
+    pub async fn read_filtered(
+        &self,
+        reader: &Reader,
+        stretch: (Seq, Option<Seq>, Position),
+        direction: Direction,
+        limit: usize,
+        filter: &RoomEventFilter,
+    ) -> Result<Shown, StorageError> {
+        let wants = |event: &Event| filter.matches(event);
+        self.read_related(reader, stretch, direction, limit, &wants, filter)
+            .await
+    }
+
+    /// Whether the events that relate to this one are as a filter asks.
+    pub(crate) async fn matches_relations(
+        &self,
+        filter: &RoomEventFilter,
+        event_id: &EventId,
+    ) -> Result<bool, StorageError> {
+        if !filter.asks_for_relations() {
+            return Ok(true);
+        }
+        let related = self
+            .store
+            .relations(event_id, None, None, FILTERED_RELATIONS_MAX)
+            .await?;
+        let children = related.iter().filter_map(|child| {
+            let relation = child.event.relates_to.as_ref()?;
+            Some((&*relation.kind, &*child.event.sender))
+        });
+        Ok(filter.matches_relations(children))
+    }
+
+    async fn read_related(
+        &self,
+        reader: &Reader,
+        (from, until, up_to): (Seq, Option<Seq>, Position),
+        direction: Direction,
+        limit: usize,
+        wants: &(dyn Fn(&Event) -> bool + Sync),
+        related: &RoomEventFilter,
+    ) -> Result<Shown, StorageError> {
         let mut shown = Shown::default();
         let mut from = from;
         let mut looked_at = 0;
@@ -253,7 +362,7 @@ impl Server {
                     continue;
                 }
                 let (is_visible, membership) = self.visibility(reader, &stored).await?;
-                if is_visible {
+                if is_visible && self.matches_relations(related, &stored.event.id).await? {
                     shown.events.push((stored, membership));
                 }
             }

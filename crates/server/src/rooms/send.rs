@@ -1,12 +1,18 @@
 //! Sending: messages, state, redactions.
 
-use lyceum_model::{Batch, Expect, MatrixError, RoomChange, TransactionId, TransactionOutcome};
+use lyceum_model::{
+    Batch, Expect, MatrixError, RoomChange, StoredEvent, Timestamp, TransactionId,
+    TransactionOutcome,
+};
 use lyceum_room::{Decision, Draft, Redaction};
-use ruma_common::{EventId, OwnedEventId, RoomAliasId, RoomId};
+use ruma_common::{EventId, OwnedEventId, RoomAliasId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{Server, rooms::RoomError, sessions::Session};
+
+/// How many annotations of an event are looked at for one that says the same.
+const ANNOTATIONS_MAX: usize = 1_000;
 
 /// A client's name for what it asks, so that asking twice does it once.
 #[derive(Debug, Clone)]
@@ -33,23 +39,28 @@ impl TransactionName {
 pub type Sent = OwnedEventId;
 
 impl Server {
-    /// Sends a message event (`PUT /rooms/{roomId}/send/{eventType}/{txnId}`).
+    /// Sends a message event (`PUT /rooms/{roomId}/send/{eventType}/{txnId}`). `sent_at`: when, if
+    /// not now (Application Service API, "Timestamp massaging").
     pub async fn send_message(
         &self,
         session: &Session,
         room_id: &RoomId,
         draft: Draft,
         transaction: Option<TransactionName>,
+        sent_at: Option<Timestamp>,
     ) -> Result<Sent, RoomError> {
+        self.refuse_second_annotation(session, &draft, transaction.as_ref())
+            .await?;
         let sender = &session.user_id;
         let signer = &self.signer;
         self.send_with(session, room_id, transaction, |room| {
+            let now = sent_at.unwrap_or_else(|| self.clock.now());
             Ok(lyceum_room::send(
                 room,
                 sender,
                 draft.clone(),
                 signer,
-                self.clock.now(),
+                now,
             )?)
         })
         .await
@@ -61,11 +72,20 @@ impl Server {
         session: &Session,
         room_id: &RoomId,
         draft: Draft,
+        sent_at: Option<Timestamp>,
     ) -> Result<Sent, RoomError> {
         if draft.kind == "m.room.canonical_alias" {
             self.check_aliases(room_id, &draft.content).await?;
         }
-        self.send_message(session, room_id, draft, None).await
+        if draft.kind == "m.room.member"
+            && let Some(user_id) = draft.state_key.as_deref()
+            && let Ok(user_id) = UserId::parse(user_id)
+            && is_invite(&draft.content)
+        {
+            self.may_be_invited(&session.user_id, &user_id).await?;
+        }
+        self.send_message(session, room_id, draft, None, sent_at)
+            .await
     }
 
     /// Redacts an event (`PUT /rooms/{roomId}/redact/{eventId}/{txnId}`).
@@ -120,14 +140,69 @@ impl Server {
                 at: now,
             });
         };
-        match self.rooms.decide(room_id, decide, amend).await {
-            Ok((decision, _)) => Ok(decision.event().id.clone()),
-            Err(RoomError::Repeated(id)) => match self.store.transaction(&id).await? {
-                Some(TransactionOutcome::Event(event_id)) => Ok(event_id),
-                Some(TransactionOutcome::Done) | None => Err(RoomError::Repeated(id)),
-            },
-            Err(error) => Err(error),
+        let error = match self.rooms.decide(room_id, decide, amend).await {
+            Ok((decision, _)) => return Ok(decision.event().id.clone()),
+            Err(error) => error,
+        };
+        // What was granted once stays granted, whatever has become of the sender's rights.
+        if let (Some(id), RoomError::Repeated(_) | RoomError::Denied(_)) = (&transaction, &error)
+            && let Some(TransactionOutcome::Event(event_id)) = self.store.transaction(id).await?
+        {
+            return Ok(event_id);
         }
+        Err(error)
+    }
+
+    /// Somebody reacts to an event in the same way once (Client-Server API, "Event annotations
+    /// and reactions").
+    async fn refuse_second_annotation(
+        &self,
+        session: &Session,
+        draft: &Draft,
+        transaction: Option<&TransactionName>,
+    ) -> Result<(), RoomError> {
+        #[derive(Deserialize)]
+        struct Annotated {
+            #[serde(rename = "m.relates_to")]
+            relates_to: Relation,
+        }
+        #[derive(Deserialize)]
+        struct Relation {
+            rel_type: String,
+            event_id: OwnedEventId,
+            key: String,
+        }
+        if draft.kind != "m.reaction" {
+            return Ok(());
+        }
+        let Ok(Annotated { relates_to }) = serde_json::from_str(draft.content.get()) else {
+            return Ok(());
+        };
+        if relates_to.rel_type != "m.annotation" {
+            return Ok(());
+        }
+        let parent = &relates_to.event_id;
+        let kind = Some("m.annotation");
+        let related = self
+            .store
+            .relations(parent, kind, None, ANNOTATIONS_MAX)
+            .await?;
+        let is_same = |other: &StoredEvent| {
+            let relation = other.event.relates_to.as_ref();
+            other.event.sender == session.user_id
+                && *other.event.kind == *draft.kind
+                && relation.and_then(|relation| relation.key.as_deref()) == Some(&*relates_to.key)
+        };
+        if !related.iter().any(is_same) {
+            return Ok(());
+        }
+        if let Some(name) = transaction
+            && let Some(_) = self.store.transaction(&name.clone().of(session)).await?
+        {
+            return Ok(());
+        }
+        let why = "You have reacted in this way already";
+        Err(MatrixError::new(400, "M_DUPLICATE_ANNOTATION", why).into())
     }
 
     /// An alias that a room claims must name it (Client-Server API, "m.room.canonical_alias").
@@ -162,4 +237,12 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn is_invite(content: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Member {
+        membership: String,
+    }
+    serde_json::from_str(content.get()).is_ok_and(|member: Member| member.membership == "invite")
 }

@@ -168,7 +168,7 @@ impl<'a> Apply<'a> {
 
     /// Writes what was collected.
     pub(super) fn flush(&mut self) -> Result<(), StorageError> {
-        let pending = std::mem::replace(&mut self.ledger.pending, Pending::default());
+        let pending = std::mem::take(&mut self.ledger.pending);
         let mut values = Vec::new();
         for (number, user_id) in &pending.users {
             values.extend_from_slice(params![*number, user_id]);

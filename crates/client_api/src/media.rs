@@ -1,0 +1,107 @@
+//! `/_matrix/media/…` and `/_matrix/client/v1/media/…`: the content repository.
+//!
+//! Bodies are streamed both ways: no file is ever in memory as a whole.
+
+mod byte_range;
+mod config;
+mod content_disposition;
+mod create;
+mod download;
+mod file_answer;
+mod thumbnail;
+mod upload;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, routing::MethodRouter};
+use lyceum_edge::{App, Limit, OptionalRequester, Refusal, Requester};
+use lyceum_edge::{ClientAddress, client_v1, unstable};
+use lyceum_model::{MatrixError, MediaId};
+use ruma_common::OwnedServerName;
+
+/// How long to wait for a promised file if the client does not say (specification: 20 s).
+const WAIT_MS_DEFAULT: u64 = 20_000;
+/// How long to wait at most.
+const WAIT_MS_MAX: u64 = 60_000;
+/// The longest media id, in bytes.
+const MEDIA_ID_BYTES_MAX: usize = 255;
+
+/// Adds the endpoints.
+pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
+    for add in
+        [config::routes, create::routes, download::routes, thumbnail::routes, upload::routes]
+    {
+        router = add(router);
+    }
+    router
+}
+
+/// Adds an endpoint under all names of `/_matrix/media`.
+fn media(
+    router: Router<Arc<App>>,
+    path: &str,
+    methods: &MethodRouter<Arc<App>>,
+) -> Router<Arc<App>> {
+    ["r0", "v1", "v3"].into_iter().fold(router, |router, version| {
+        router.route(&format!("/_matrix/media/{version}{path}"), methods.clone())
+    })
+}
+
+/// Adds an endpoint under `/_matrix/client/v1/media`, and under the name it had before.
+fn authenticated_media(
+    router: Router<Arc<App>>,
+    path: &str,
+    methods: &MethodRouter<Arc<App>>,
+) -> Router<Arc<App>> {
+    let router = client_v1(router, &format!("/media{path}"), methods.clone());
+    unstable(router, &format!("/org.matrix.msc3916/media{path}"), methods.clone())
+}
+
+/// For whom a file is fetched: what caches on the way may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// A user who is logged in.
+    User,
+    /// Whoever knows the id.
+    Anybody,
+}
+
+/// Lets a logged-in user fetch files, not too often.
+fn admit(app: &App, requester: &Requester) -> Result<Audience, Refusal> {
+    requester.limit(app, Limit::Request)?;
+    Ok(Audience::User)
+}
+
+/// Lets anybody fetch files, not too often, if the server does that at all.
+fn admit_anybody(
+    app: &App,
+    OptionalRequester(requester): &OptionalRequester,
+    ClientAddress(address): ClientAddress,
+) -> Result<Audience, Refusal> {
+    if !app.server.config.media.legacy_endpoints {
+        let why = "Files are given out on /_matrix/client/v1/media only";
+        return Err(MatrixError::not_found(why).into());
+    }
+    match requester {
+        Some(requester) => requester.limit(app, Limit::Request)?,
+        None => {
+            let now = app.server.clock.now();
+            app.limiter.check_address(Limit::Request, address, now)?;
+        }
+    }
+    Ok(Audience::Anybody)
+}
+
+/// The file of a path; a name that no file can have is of no file.
+fn media_id(server_name: OwnedServerName, media_id: String) -> Result<MediaId, Refusal> {
+    let is_allowed = (1..=MEDIA_ID_BYTES_MAX).contains(&media_id.len())
+        && media_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if !is_allowed {
+        return Err(MatrixError::not_found("There is no such file").into());
+    }
+    Ok(MediaId { server_name, media_id })
+}
+
+fn wait(timeout_ms: Option<u64>) -> Duration {
+    Duration::from_millis(timeout_ms.unwrap_or(WAIT_MS_DEFAULT).min(WAIT_MS_MAX))
+}

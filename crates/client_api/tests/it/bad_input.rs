@@ -1,0 +1,111 @@
+//! What bad requests get: the error code of the specification, and nothing stored.
+
+use http::Method;
+use serde_json::json;
+
+use crate::harness::TestServer;
+
+#[tokio::test]
+async fn tokens_are_checked() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let paths = [
+        "/v3/account/whoami",
+        "/v3/devices",
+        "/v3/pushrules/",
+        "/v3/capabilities",
+        "/v3/account/3pid",
+        "/v3/room_keys/version",
+        "/v3/voip/turnServer",
+    ];
+    for path in paths {
+        server.anonymous().get(path).await.expect_error(401, "M_MISSING_TOKEN");
+        let unknown = server.client("unknown").get(path).await;
+        let body = unknown.expect_error(401, "M_UNKNOWN_TOKEN");
+        assert_eq!(body["soft_logout"], false);
+    }
+    let token = alice.token.as_ref().unwrap();
+    let in_query = format!("/v3/account/whoami?access_token={token}");
+    server.anonymous().get(&in_query).await.ok();
+}
+
+#[tokio::test]
+async fn malformed_bodies_are_refused_everywhere() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let user = format!("/v3/user/{}", alice.user_id);
+    let posts = [
+        "/v3/login".to_owned(),
+        "/v3/register".to_owned(),
+        "/v3/refresh".to_owned(),
+        "/v3/account/password".to_owned(),
+        "/v3/account/deactivate".to_owned(),
+        "/v3/delete_devices".to_owned(),
+        "/v3/keys/upload".to_owned(),
+        "/v3/keys/query".to_owned(),
+        "/v3/keys/claim".to_owned(),
+        "/v3/keys/device_signing/upload".to_owned(),
+        "/v3/keys/signatures/upload".to_owned(),
+        "/v3/room_keys/version".to_owned(),
+        "/v3/user_directory/search".to_owned(),
+        format!("{user}/filter"),
+    ];
+    let puts = [
+        format!("{user}/account_data/x"),
+        format!("/v3/profile/{}/displayname", alice.user_id),
+        format!("/v3/presence/{}/status", alice.user_id),
+        "/v3/pushrules/global/content/x".to_owned(),
+        "/v3/sendToDevice/m.x/1".to_owned(),
+        "/v3/room_keys/keys?version=1".to_owned(),
+    ];
+    let all = posts
+        .iter()
+        .map(|path| (Method::POST, path))
+        .chain(puts.iter().map(|path| (Method::PUT, path)));
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    for (method, path) in all {
+        for body in ["{", "\u{1}", "nul", &deep] {
+            let answer = alice.send(method.clone(), path, body).await;
+            answer.expect_error(400, "M_NOT_JSON");
+        }
+        for body in ["[]", "1", "\"x\"", "null"] {
+            let answer = alice.send(method.clone(), path, body).await;
+            assert_eq!(answer.status, 400, "{answer:?}");
+            let code = answer.body["errcode"].as_str().unwrap();
+            assert!(["M_BAD_JSON", "M_MISSING_PARAM"].contains(&code), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_of_any_content_type_are_json() {
+    // The client of these tests sends no content type at all.
+    let server = TestServer::start().await;
+    server.user("alice").await;
+    server.log_in("alice").await;
+}
+
+#[tokio::test]
+async fn oversized_bodies_are_refused() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let path = format!("/v3/user/{}/account_data/x", alice.user_id);
+    let large = json!({ "x": "x".repeat(17 * 1024 * 1024) });
+    alice.put(&path, large).await.expect_error(413, "M_TOO_LARGE");
+    alice.get(&path).await.expect_error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn ids_in_paths_are_checked() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    for path in [
+        "/v3/profile/alice",
+        "/v3/user/alice/account_data/x",
+        "/v3/user/@alice:example.org/rooms/nowhere/tags",
+        "/v3/presence/@/status",
+        "/v3/profile/%FF%FE",
+    ] {
+        alice.get(path).await.expect_error(400, "M_INVALID_PARAM");
+    }
+}

@@ -1,0 +1,175 @@
+//! Bringing users into rooms, giving them power there, and keeping rooms shut.
+
+use lyceum_model::{Batch, MatrixError, Membership};
+use lyceum_room::{Decision, Denied, Draft, Room};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId, UserId};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{AdministrationError, people};
+use crate::{Server, rooms::RoomError, sessions::Session};
+
+impl Server {
+    /// Brings a user of this server into a room, as who asks could by inviting them.
+    pub async fn bring_in(
+        &self,
+        by: &UserId,
+        room: &RoomOrAliasId,
+        user_id: &UserId,
+    ) -> Result<OwnedRoomId, AdministrationError> {
+        let other_server = "This endpoint can only be used with local users";
+        let user = people::local_user(self, user_id, other_server).await?;
+        let room_id = self.room_of(room).await?;
+        self.refuse_blocked(&room_id).await?;
+        if user.is_deactivated {
+            return Err(MatrixError::forbidden("This account has been deactivated").into());
+        }
+        let profile = self.profile(user_id).await?;
+        let decide = |room: &Room| {
+            Ok(lyceum_room::bring_in(
+                room,
+                by,
+                user_id,
+                profile.clone(),
+                &self.signer,
+                self.clock.now(),
+            )?)
+        };
+        self.rooms
+            .decide(&room_id, decide, |_: &Decision, _: &mut Batch| {})
+            .await?;
+        Ok(room_id)
+    }
+
+    /// Brings a user in for a learning platform; `None`: it is nobody whom it may touch, or who
+    /// can be there.
+    pub async fn bring_in_for_platform(
+        &self,
+        by: &UserId,
+        room: &RoomOrAliasId,
+        user_id: Option<OwnedUserId>,
+    ) -> Result<Option<OwnedRoomId>, AdministrationError> {
+        let Some(user_id) = user_id else {
+            return Ok(None);
+        };
+        let user = self.store.user(&user_id).await?;
+        if user.as_ref().is_none_or(super::provisioning::is_protected) {
+            return Ok(None);
+        }
+        let room_id = self.room_of(room).await?;
+        let known = self.rooms.room(&room_id).await?;
+        if known.is_some_and(|room| room.state.membership(&user_id) == Some(Membership::Ban)) {
+            return Ok(None);
+        }
+        self.bring_in(by, room, &user_id).await.map(Some)
+    }
+
+    /// Refuses to let anybody into a room that an admin blocked.
+    pub async fn refuse_blocked(&self, room_id: &RoomId) -> Result<(), RoomError> {
+        let facts = self.administration.facts(&*self.store).await?;
+        if facts.blocker(room_id).is_some() {
+            let why = "This room has been blocked on this server";
+            return Err(MatrixError::forbidden(why).into());
+        }
+        Ok(())
+    }
+
+    /// Gives a user the highest level that a member of this server has, in that member's name; who
+    /// is not there is invited.
+    pub async fn make_room_admin(
+        &self,
+        room: &RoomOrAliasId,
+        user_id: &UserId,
+    ) -> Result<(), AdministrationError> {
+        let room_id = self.room_of(room).await?;
+        let known = self.rooms.room(&room_id).await?;
+        let known = known.ok_or_else(|| MatrixError::unknown("Server not in room"))?;
+        let Some(giver) = self.strongest_local_member(&known) else {
+            return Err(MatrixError::unknown("No local admin user in room").into());
+        };
+        let levels = known.power_levels();
+        let giver_level = levels.user(&giver);
+        if !levels.may_send(&giver, "m.room.power_levels", true) {
+            let why = "No local user has permission to change the power levels";
+            return Err(MatrixError::unknown(why).into());
+        }
+        if !levels.privileged().contains(&user_id.to_owned()) && levels.user(user_id) < giver_level
+        {
+            let level = match giver_level {
+                lyceum_room::Power::Level(level) => level,
+                lyceum_room::Power::Infinite => levels
+                    .event("m.room.power_levels", true)
+                    .max(levels.event("m.room.tombstone", true))
+                    .max(100),
+            };
+            let draft = with_level(&known, user_id, level)?;
+            self.send_as(&giver, &room_id, draft).await?;
+        }
+        let membership = known.state.membership(user_id);
+        let is_open = known.join_rule() == lyceum_room::JoinRule::Public;
+        if !is_open && !matches!(membership, Some(Membership::Join | Membership::Invite)) {
+            self.invite(&giver, &room_id, user_id, None).await?;
+        }
+        Ok(())
+    }
+
+    /// The member of this server with the most power.
+    pub(super) fn strongest_local_member(&self, room: &Room) -> Option<OwnedUserId> {
+        let levels = room.power_levels();
+        let mut strongest: Option<&UserId> = None;
+        for (user_id, _) in room.state.joined_members() {
+            let is_stronger =
+                strongest.is_none_or(|strongest| levels.user(user_id) > levels.user(strongest));
+            if self.is_local(user_id) && is_stronger {
+                strongest = Some(user_id);
+            }
+        }
+        strongest.map(ToOwned::to_owned)
+    }
+
+    /// Sends an event in a member's name.
+    pub(super) async fn send_as(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        draft: Draft,
+    ) -> Result<ruma_common::OwnedEventId, RoomError> {
+        let session = self.session_of(sender).await?;
+        self.send_message(&session, room_id, draft, None, None).await
+    }
+
+    /// A session without a token, for what the server does in a user's name.
+    pub(super) async fn session_of(&self, user_id: &UserId) -> Result<Session, RoomError> {
+        let user = self.store.user(user_id).await?;
+        let user = user.ok_or_else(|| MatrixError::not_found("User not found"))?;
+        Ok(Session {
+            token_hash: [0; 32],
+            kind: lyceum_model::TokenKind::Impersonation,
+            user_id: user.user_id,
+            device_id: None,
+            expires: None,
+            is_admin: false,
+            is_locked: false,
+            is_suspended: false,
+            is_shadow_banned: false,
+            puppeted_by: None,
+        })
+    }
+}
+
+fn with_level(room: &Room, user_id: &UserId, level: i64) -> Result<Draft, Denied> {
+    let content = room
+        .state
+        .get("m.room.power_levels", "")
+        .and_then(|event| serde_json::from_str::<Map<String, Value>>(event.content.get()).ok());
+    let mut content = content.unwrap_or_default();
+    let users = content
+        .entry("users")
+        .or_insert_with(|| Value::Object(Map::new()));
+    if !users.is_object() {
+        *users = Value::Object(Map::new());
+    }
+    users[user_id.as_str()] = Value::from(level);
+    let content = RawValue::from_string(Value::Object(content).to_string())
+        .map_err(|error| Denied::BadJson(error.to_string()))?;
+    Ok(Draft::state("m.room.power_levels", "", content))
+}
