@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use lyceum_account::names::{self, Registrant};
 use lyceum_model::{AccountChange, Batch, Expect, MatrixError, Threepid, Timestamp, User};
 use lyceum_storage::{CommitError, StorageError};
-use ruma_common::{OwnedUserId, UserId};
+use ruma_common::UserId;
 use serde_json::{Value, json};
 
 use super::{
