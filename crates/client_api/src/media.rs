@@ -28,9 +28,13 @@ const MEDIA_ID_BYTES_MAX: usize = 255;
 
 /// Adds the endpoints.
 pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
-    for add in
-        [config::routes, create::routes, download::routes, thumbnail::routes, upload::routes]
-    {
+    for add in [
+        config::routes,
+        create::routes,
+        download::routes,
+        thumbnail::routes,
+        upload::routes,
+    ] {
         router = add(router);
     }
     router
@@ -42,9 +46,11 @@ fn media(
     path: &str,
     methods: &MethodRouter<Arc<App>>,
 ) -> Router<Arc<App>> {
-    ["r0", "v1", "v3"].into_iter().fold(router, |router, version| {
-        router.route(&format!("/_matrix/media/{version}{path}"), methods.clone())
-    })
+    ["r0", "v1", "v3"]
+        .into_iter()
+        .fold(router, |router, version| {
+            router.route(&format!("/_matrix/media/{version}{path}"), methods.clone())
+        })
 }
 
 /// Adds an endpoint under `/_matrix/client/v1/media`, and under the name it had before.
@@ -54,7 +60,11 @@ fn authenticated_media(
     methods: &MethodRouter<Arc<App>>,
 ) -> Router<Arc<App>> {
     let router = client_v1(router, &format!("/media{path}"), methods.clone());
-    unstable(router, &format!("/org.matrix.msc3916/media{path}"), methods.clone())
+    unstable(
+        router,
+        &format!("/org.matrix.msc3916/media{path}"),
+        methods.clone(),
+    )
 }
 
 /// For whom a file is fetched: what caches on the way may do with it.
@@ -95,11 +105,16 @@ fn admit_anybody(
 /// The file of a path; a name that no file can have is of no file.
 fn media_id(server_name: OwnedServerName, media_id: String) -> Result<MediaId, Refusal> {
     let is_allowed = (1..=MEDIA_ID_BYTES_MAX).contains(&media_id.len())
-        && media_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        && media_id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     if !is_allowed {
         return Err(MatrixError::not_found("There is no such file").into());
     }
-    Ok(MediaId { server_name, media_id })
+    Ok(MediaId {
+        server_name,
+        media_id,
+    })
 }
 
 fn wait(timeout_ms: Option<u64>) -> Duration {

@@ -5,6 +5,7 @@ mod context;
 mod create_room;
 mod directory;
 mod event;
+mod hierarchy;
 mod join;
 mod members;
 mod membership;
@@ -12,9 +13,12 @@ mod messages;
 mod public_rooms;
 mod read_markers;
 mod redact;
+mod relations;
 mod room_summary;
 mod send;
 mod state;
+mod threads;
+mod timestamp_to_event;
 mod typing;
 mod upgrade;
 
@@ -31,6 +35,7 @@ pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
         create_room::routes,
         directory::routes,
         event::routes,
+        hierarchy::routes,
         join::routes,
         members::routes,
         membership::routes,
@@ -38,9 +43,12 @@ pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
         public_rooms::routes,
         read_markers::routes,
         redact::routes,
+        relations::routes,
         room_summary::routes,
         send::routes,
         state::routes,
+        threads::routes,
+        timestamp_to_event::routes,
         typing::routes,
         upgrade::routes,
     ] {

@@ -20,7 +20,7 @@ pub use upload::{Description, IncomingFile, UploadError};
 use std::collections::BTreeMap;
 
 use lyceum_media_store::MediaError;
-use lyceum_model::{Batch, Media, MediaChange, MediaId, MatrixError, Timestamp, Touch};
+use lyceum_model::{Batch, MatrixError, Media, MediaChange, MediaId, Timestamp, Touch};
 use parking_lot::Mutex;
 use ruma_common::UserId;
 
@@ -75,7 +75,10 @@ impl Server {
     /// Remembers that a file was asked for; written to storage now and then.
     fn note_access(&self, media: &Media) {
         let now = self.clock.now();
-        if media.last_access.is_some_and(|last| now.ms_since(last) < ACCESS_PRECISION_MS) {
+        if media
+            .last_access
+            .is_some_and(|last| now.ms_since(last) < ACCESS_PRECISION_MS)
+        {
             return;
         }
         let mut accessed = self.files.accessed.lock();

@@ -4,18 +4,25 @@
 //! yet stored. Handed-in batches are stored in that order; if one fails, those behind it rest on a
 //! revision that never came and are decided again. Readers see the *committed* room only.
 
+mod by_time;
 mod create;
 mod directory;
 mod ephemeral;
+mod hierarchy;
 mod membership;
 mod read;
+mod relations;
 mod send;
+mod threads;
 
 pub use create::NewRoom;
 pub use directory::{DirectoryPage, DirectoryQuery, PublicRoom};
 pub use ephemeral::ReadMark;
+pub use hierarchy::{DEPTH_MAX, HierarchyPage, HierarchyQuery, SpaceRoom};
 pub use read::{Departure, Reader, Shown};
+pub use relations::{Related, RelationsQuery};
 pub use send::{Sent, TransactionName};
+pub use threads::{ThreadList, ThreadsIncluded, ThreadsQuery};
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

@@ -41,7 +41,11 @@ fn wanted(header: &str, size: u64) -> Option<Part> {
             last.saturating_add(1).min(size)
         }
     };
-    Some(if first >= size { Part::Unsatisfiable } else { Part::Range(first, end) })
+    Some(if first >= size {
+        Part::Unsatisfiable
+    } else {
+        Part::Range(first, end)
+    })
 }
 
 fn number(digits: &str) -> Option<u64> {

@@ -15,5 +15,7 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 
 async fn config(State(app): State<Arc<App>>, requester: Requester) -> Answer {
     requester.limit(&app, Limit::Request)?;
-    Ok(json(&json!({ "m.upload.size": app.server.config.media.upload_bytes_max })))
+    Ok(json(
+        &json!({ "m.upload.size": app.server.config.media.upload_bytes_max }),
+    ))
 }

@@ -36,7 +36,9 @@ const SHOWN_INLINE: [&str; 26] = [
 /// The header's value: printable ASCII only, whatever the name is.
 pub(super) fn content_disposition(content_type: &str, file_name: Option<&str>) -> String {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let is_inline = SHOWN_INLINE.iter().any(|shown| shown.eq_ignore_ascii_case(essence));
+    let is_inline = SHOWN_INLINE
+        .iter()
+        .any(|shown| shown.eq_ignore_ascii_case(essence));
     let mut value = if is_inline { "inline" } else { "attachment" }.to_owned();
     match file_name {
         None | Some("") => {}
@@ -59,13 +61,17 @@ pub(super) fn content_disposition(content_type: &str, file_name: Option<&str>) -
 
 /// Whether all readers understand the name between quotes alike.
 fn is_plain(name: &str) -> bool {
-    name.bytes().all(|byte| (0x20..0x7f).contains(&byte) && !matches!(byte, b'"' | b'\\' | b'%'))
+    name.bytes()
+        .all(|byte| (0x20..0x7f).contains(&byte) && !matches!(byte, b'"' | b'\\' | b'%'))
 }
 
 /// `attr-char` of RFC 5987.
 fn is_attribute_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#' | b'$' | b'&' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'&' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }
 
 #[cfg(test)]
@@ -79,15 +85,31 @@ mod tests {
         };
         check("image/png", None, "inline");
         check("image/png", Some(""), "inline");
-        check("IMAGE/PNG; charset=x", Some("a b;c.png"), "inline; filename=\"a b;c.png\"");
+        check(
+            "IMAGE/PNG; charset=x",
+            Some("a b;c.png"),
+            "inline; filename=\"a b;c.png\"",
+        );
         check("text/html", None, "attachment");
-        check("image/svg+xml", Some("x.svg"), "attachment; filename=\"x.svg\"");
+        check(
+            "image/svg+xml",
+            Some("x.svg"),
+            "attachment; filename=\"x.svg\"",
+        );
         check("application/pdf", None, "attachment");
         check("", None, "attachment");
-        check("text/plain", Some("ümlaut.txt"), "inline; filename*=utf-8''%C3%BCmlaut.txt");
+        check(
+            "text/plain",
+            Some("ümlaut.txt"),
+            "inline; filename*=utf-8''%C3%BCmlaut.txt",
+        );
         check("text/plain", Some("a\"b"), "inline; filename*=utf-8''a%22b");
         check("text/plain", Some("a\\b"), "inline; filename*=utf-8''a%5Cb");
-        check("text/plain", Some("100%"), "inline; filename*=utf-8''100%25");
+        check(
+            "text/plain",
+            Some("100%"),
+            "inline; filename*=utf-8''100%25",
+        );
         check(
             "text/plain",
             Some("a\r\nSet-Cookie: b\0"),

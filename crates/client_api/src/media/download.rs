@@ -8,9 +8,7 @@ use axum::{
     routing::get,
 };
 use http::HeaderMap;
-use lyceum_edge::{
-    Answer, App, ClientAddress, OptionalRequester, Query, Requester, Segments,
-};
+use lyceum_edge::{Answer, App, ClientAddress, OptionalRequester, Query, Requester, Segments};
 use lyceum_model::MatrixError;
 use ruma_common::OwnedServerName;
 use serde::Deserialize;
@@ -43,7 +41,13 @@ async fn download(
     request: Request,
 ) -> Answer {
     let audience = admit(&app, &requester)?;
-    let wanted = Wanted { server_name, name, file_name: None, parameters, audience };
+    let wanted = Wanted {
+        server_name,
+        name,
+        file_name: None,
+        parameters,
+        audience,
+    };
     answer(&app, wanted, request.headers()).await
 }
 
@@ -56,7 +60,13 @@ async fn download_as(
 ) -> Answer {
     let audience = admit(&app, &requester)?;
     let file_name = Some(file_name);
-    let wanted = Wanted { server_name, name, file_name, parameters, audience };
+    let wanted = Wanted {
+        server_name,
+        name,
+        file_name,
+        parameters,
+        audience,
+    };
     answer(&app, wanted, request.headers()).await
 }
 
@@ -68,7 +78,13 @@ async fn download_by_anybody(
     request: Request,
 ) -> Answer {
     let audience = admit_anybody(&app, &requester, address)?;
-    let wanted = Wanted { server_name, name, file_name: None, parameters, audience };
+    let wanted = Wanted {
+        server_name,
+        name,
+        file_name: None,
+        parameters,
+        audience,
+    };
     answer(&app, wanted, request.headers()).await
 }
 
@@ -81,7 +97,13 @@ async fn download_by_anybody_as(
 ) -> Answer {
     let audience = admit_anybody(&app, &requester, address)?;
     let file_name = Some(file_name);
-    let wanted = Wanted { server_name, name, file_name, parameters, audience };
+    let wanted = Wanted {
+        server_name,
+        name,
+        file_name,
+        parameters,
+        audience,
+    };
     answer(&app, wanted, request.headers()).await
 }
 
@@ -97,7 +119,10 @@ async fn answer(app: &App, wanted: Wanted, headers: &HeaderMap) -> Answer {
     let server = &app.server;
     let id = media_id(wanted.server_name, wanted.name)?;
     let wait = wait(wanted.parameters.timeout_ms);
-    let found = server.find_file(&id, wait).await.map_err(MatrixError::from)?;
+    let found = server
+        .find_file(&id, wait)
+        .await
+        .map_err(MatrixError::from)?;
     let etag = etag_of(&found.sha256, "");
     if let Some(answer) = not_modified(headers, &etag, wanted.audience) {
         return Ok(answer);
@@ -105,7 +130,10 @@ async fn answer(app: &App, wanted: Wanted, headers: &HeaderMap) -> Answer {
     let blob = server.open_file(&found).await.map_err(MatrixError::from)?;
     let file_answer = FileAnswer {
         content_type: found.media.content_type.as_deref().unwrap_or(OCTETS),
-        file_name: wanted.file_name.as_deref().or(found.media.file_name.as_deref()),
+        file_name: wanted
+            .file_name
+            .as_deref()
+            .or(found.media.file_name.as_deref()),
         etag: &etag,
         audience: wanted.audience,
     };

@@ -38,7 +38,10 @@ pub(super) struct FileAnswer<'a> {
 
 /// The entity tag of these bytes in this form.
 pub(super) fn etag_of(sha256: &[u8; 32], form: &str) -> String {
-    let hash: String = sha256[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = sha256[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("\"{hash}{form}\"")
 }
 
@@ -59,7 +62,11 @@ pub(super) fn not_modified(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     put(&mut response, header::ETAG, etag);
-    put(&mut response, header::CACHE_CONTROL, cache_control(audience));
+    put(
+        &mut response,
+        header::CACHE_CONTROL,
+        cache_control(audience),
+    );
     Some(response)
 }
 
@@ -81,7 +88,11 @@ impl FileAnswer<'_> {
             Part::Unsatisfiable => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                put(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
+                put(
+                    &mut response,
+                    header::CONTENT_RANGE,
+                    &format!("bytes */{size}"),
+                );
                 return Ok(response);
             }
         };
@@ -103,8 +114,14 @@ impl FileAnswer<'_> {
     }
 
     fn part(&self, headers: &HeaderMap, size: u64) -> Part {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let Some(range) = text(header::RANGE) else { return Part::Whole };
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
+        let Some(range) = text(header::RANGE) else {
+            return Part::Whole;
+        };
         match text(header::IF_RANGE) {
             Some(tag) if tag != self.etag => Part::Whole,
             _ => part(range, size),
@@ -118,7 +135,11 @@ impl FileAnswer<'_> {
         put(response, header::CONTENT_DISPOSITION, &disposition);
         put(response, header::CONTENT_LENGTH, &size.to_string());
         put(response, header::ETAG, self.etag);
-        put(response, header::CACHE_CONTROL, cache_control(self.audience));
+        put(
+            response,
+            header::CACHE_CONTROL,
+            cache_control(self.audience),
+        );
         put(response, header::CONTENT_SECURITY_POLICY, POLICY);
         put(response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         put(response, header::REFERRER_POLICY, "no-referrer");

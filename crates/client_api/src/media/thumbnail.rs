@@ -48,7 +48,12 @@ impl Parameters {
             Some(method) => Method::from_name(method)
                 .ok_or_else(|| MatrixError::invalid_param("method is \"crop\" or \"scale\""))?,
         };
-        Ok(Requested { width, height, method, animated: self.animated.unwrap_or(false) })
+        Ok(Requested {
+            width,
+            height,
+            method,
+            animated: self.animated.unwrap_or(false),
+        })
     }
 }
 
@@ -60,7 +65,12 @@ async fn thumbnail(
     request: Request,
 ) -> Answer {
     let audience = admit(&app, &requester)?;
-    let wanted = Wanted { server_name, name, parameters, audience };
+    let wanted = Wanted {
+        server_name,
+        name,
+        parameters,
+        audience,
+    };
     answer(&app, wanted, request.headers()).await
 }
 
@@ -72,7 +82,12 @@ async fn thumbnail_for_anybody(
     request: Request,
 ) -> Answer {
     let audience = admit_anybody(&app, &requester, address)?;
-    let wanted = Wanted { server_name, name, parameters, audience };
+    let wanted = Wanted {
+        server_name,
+        name,
+        parameters,
+        audience,
+    };
     answer(&app, wanted, request.headers()).await
 }
 
@@ -84,28 +99,55 @@ struct Wanted {
 }
 
 async fn answer(app: &App, wanted: Wanted, headers: &HeaderMap) -> Answer {
-    let Wanted { server_name, name, parameters, audience } = wanted;
+    let Wanted {
+        server_name,
+        name,
+        parameters,
+        audience,
+    } = wanted;
     let server = &app.server;
     let id = media_id(server_name, name)?;
     let requested = parameters.requested()?;
     let wait = wait(parameters.timeout_ms);
-    let found = server.find_file(&id, wait).await.map_err(MatrixError::from)?;
-    let Requested { width, height, method, animated } = requested;
+    let found = server
+        .find_file(&id, wait)
+        .await
+        .map_err(MatrixError::from)?;
+    let Requested {
+        width,
+        height,
+        method,
+        animated,
+    } = requested;
     let form = format!("-{width}x{height}-{}-{animated}", method.as_str());
     let etag = etag_of(&found.sha256, &form);
     if let Some(answer) = not_modified(headers, &etag, audience) {
         return Ok(answer);
     }
-    match server.picture(&found, requested).await.map_err(MatrixError::from)? {
+    match server
+        .picture(&found, requested)
+        .await
+        .map_err(MatrixError::from)?
+    {
         Picture::Made(thumbnail) => {
             let content_type = thumbnail.content_type;
             let file_name = Some(file_name_of(content_type));
-            let answer = FileAnswer { content_type, file_name, etag: &etag, audience };
+            let answer = FileAnswer {
+                content_type,
+                file_name,
+                etag: &etag,
+                audience,
+            };
             Ok(answer.with_bytes(thumbnail.bytes))
         }
         Picture::Original { blob, content_type } => {
             let file_name = Some(file_name_of(content_type));
-            let answer = FileAnswer { content_type, file_name, etag: &etag, audience };
+            let answer = FileAnswer {
+                content_type,
+                file_name,
+                etag: &etag,
+                audience,
+            };
             answer.with_blob(blob, headers).await
         }
     }

@@ -27,7 +27,11 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = media(router, "/upload", &post(upload));
-    media(router, "/upload/{server_name}/{media_id}", &put(upload_promised))
+    media(
+        router,
+        "/upload/{server_name}/{media_id}",
+        &put(upload_promised),
+    )
 }
 
 #[derive(Deserialize)]
@@ -44,8 +48,10 @@ async fn upload(
     requester.limit(&app, Limit::Request)?;
     requester.refuse_suspended()?;
     let description = description(request.headers(), parameters.filename);
-    let incoming =
-        app.server.begin_upload(&requester, description).map_err(MatrixError::from)?;
+    let incoming = app
+        .server
+        .begin_upload(&requester, description)
+        .map_err(MatrixError::from)?;
     let id = receive(&app.server, incoming, request.into_body()).await?;
     Ok(json(&json!({ "content_uri": uri(&id) })))
 }
@@ -61,7 +67,10 @@ async fn upload_promised(
     requester.refuse_suspended()?;
     let id = media_id(server_name, name)?;
     let description = description(request.headers(), parameters.filename);
-    let begun = app.server.begin_promised_upload(&requester, &id, description).await;
+    let begun = app
+        .server
+        .begin_promised_upload(&requester, &id, description)
+        .await;
     let incoming = begun.map_err(MatrixError::from)?;
     receive(&app.server, incoming, request.into_body()).await?;
     Ok(json(&json!({})))
@@ -96,5 +105,8 @@ async fn receive(
             incoming.write(bytes).await.map_err(MatrixError::from)?;
         }
     }
-    Ok(server.keep_upload(incoming).await.map_err(MatrixError::from)?)
+    Ok(server
+        .keep_upload(incoming)
+        .await
+        .map_err(MatrixError::from)?)
 }

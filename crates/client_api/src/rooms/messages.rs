@@ -144,14 +144,18 @@ pub(super) fn filter_of(filter: Option<&str>) -> Result<RoomEventFilter, Refusal
     }
 }
 
-fn token_of(token: &str) -> Result<PageToken, Refusal> {
+pub(super) fn token_of(token: &str) -> Result<PageToken, Refusal> {
     token
         .parse()
         .map_err(|_| MatrixError::invalid_param("This is not a token").into())
 }
 
 /// The place of a token in a room: the gap before this event.
-async fn seq_of(server: &Server, room_id: &RoomId, token: PageToken) -> Result<Seq, StorageError> {
+pub(super) async fn seq_of(
+    server: &Server,
+    room_id: &RoomId,
+    token: PageToken,
+) -> Result<Seq, StorageError> {
     Ok(match token {
         PageToken::Timeline(token) => token.seq,
         PageToken::Sync(token) => Seq(server.store.seq_at(room_id, token.0).await?.0 + 1),

@@ -189,6 +189,18 @@ impl Client {
     /// Sends a request with any text as body. Paths that begin with a version are below
     /// `/_matrix/client`.
     pub(crate) async fn send(&self, method: Method, path: &str, body: &str) -> Answer {
+        let body = Bytes::from(body.to_owned());
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// The same with further headers and any bytes.
+    pub(crate) async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Answer {
         let is_short = ["/v3/", "/r0/", "/v1/", "/unstable/"]
             .iter()
             .any(|version| path.starts_with(version));
@@ -200,9 +212,10 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).unwrap();
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -223,6 +236,7 @@ impl Client {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            bytes,
         }
     }
 }
@@ -233,7 +247,10 @@ pub(crate) struct Answer {
     what: String,
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    /// The body as JSON, if it is that.
     pub(crate) body: Value,
+    /// The body.
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
@@ -282,7 +299,10 @@ fn matches(expected: &Value, value: &Value) -> bool {
         }
         (Value::Array(expected), Value::Array(value)) => {
             expected.len() == value.len()
-                && expected.iter().zip(value).all(|(of, value)| matches(of, value))
+                && expected
+                    .iter()
+                    .zip(value)
+                    .all(|(of, value)| matches(of, value))
         }
         _ => expected == value,
     }

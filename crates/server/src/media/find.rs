@@ -42,7 +42,9 @@ impl From<FindError> for MatrixError {
     fn from(error: FindError) -> Self {
         match error {
             FindError::NotFound => Self::not_found("There is no such file"),
-            FindError::NotYetUploaded => Self::not_yet_uploaded("The file has not been uploaded yet"),
+            FindError::NotYetUploaded => {
+                Self::not_yet_uploaded("The file has not been uploaded yet")
+            }
             FindError::Lost => {
                 tracing::error!("the bytes of a file are gone from the disk");
                 Self::internal("The server could not read the file")
@@ -113,6 +115,10 @@ impl Server {
     pub(super) async fn missing(&self, found: &FoundFile) -> Result<FindError, FindError> {
         let media = self.store.media(&found.media.id).await?;
         let is_there = media.is_some_and(|media| media.sha256 == Some(found.sha256));
-        Ok(if is_there { FindError::Lost } else { FindError::NotFound })
+        Ok(if is_there {
+            FindError::Lost
+        } else {
+            FindError::NotFound
+        })
     }
 }

@@ -75,7 +75,10 @@ impl Server {
             return Err(PromiseError::TooMany);
         }
         let expires = now.plus_ms(self.config.media.pending_upload_lifetime_ms);
-        let media = Media { upload_until: Some(expires), ..self.new_media(&session.user_id) };
+        let media = Media {
+            upload_until: Some(expires),
+            ..self.new_media(&session.user_id)
+        };
         let id = media.id.clone();
         let mut batch = Batch::new();
         batch.expect(Expect::MediaAbsent(id.clone()));
@@ -85,7 +88,10 @@ impl Server {
             let waiting = self.store.setting(&key).await?;
             let before = waiting.as_deref().and_then(Awaited::parse);
             let value = Awaited::after(before, now, &id.media_id).to_text();
-            batch.push(Change::Setting { key, value: Some(value) });
+            batch.push(Change::Setting {
+                key,
+                value: Some(value),
+            });
         }
         self.commit(batch).await?;
         Ok(Promise { id, expires })
@@ -103,18 +109,29 @@ impl Server {
         user_id: &UserId,
     ) -> Result<Option<(Media, Batch)>, StorageError> {
         let key = setting_of(user_id);
-        let Some(value) = self.store.setting(&key).await? else { return Ok(None) };
-        let Some(awaited) = Awaited::parse(&value) else { return Ok(None) };
-        let Some(media_id) = awaited.media_id(self.clock.now()) else { return Ok(None) };
+        let Some(value) = self.store.setting(&key).await? else {
+            return Ok(None);
+        };
+        let Some(awaited) = Awaited::parse(&value) else {
+            return Ok(None);
+        };
+        let Some(media_id) = awaited.media_id(self.clock.now()) else {
+            return Ok(None);
+        };
         let server_name = self.config.server_name.clone();
-        let id = MediaId { server_name, media_id: media_id.to_owned() };
+        let id = MediaId {
+            server_name,
+            media_id: media_id.to_owned(),
+        };
         let media = self.store.media(&id).await?;
         let is_theirs = |media: &Media| {
             media.uploader.as_deref() == Some(user_id)
                 && media.quarantined_by.is_none()
                 && self.is_awaited(media)
         };
-        let Some(media) = media.filter(is_theirs) else { return Ok(None) };
+        let Some(media) = media.filter(is_theirs) else {
+            return Ok(None);
+        };
         let mut batch = Batch::new();
         batch.expect(Expect::Setting(key.clone(), Some(value)));
         batch.push(Change::Setting { key, value: None });
@@ -138,8 +155,15 @@ struct Awaited {
 impl Awaited {
     fn after(before: Option<Self>, now: Timestamp, media_id: &str) -> Self {
         let is_alone = before.is_none_or(|before| before.is_over(now));
-        let media_id = if is_alone { media_id.to_owned() } else { String::new() };
-        Self { since: now, media_id }
+        let media_id = if is_alone {
+            media_id.to_owned()
+        } else {
+            String::new()
+        };
+        Self {
+            since: now,
+            media_id,
+        }
     }
 
     fn media_id(&self, now: Timestamp) -> Option<&str> {
@@ -156,7 +180,10 @@ impl Awaited {
 
     fn parse(text: &str) -> Option<Self> {
         let (since, media_id) = text.split_once(' ')?;
-        Some(Self { since: Timestamp(since.parse().ok()?), media_id: media_id.to_owned() })
+        Some(Self {
+            since: Timestamp(since.parse().ok()?),
+            media_id: media_id.to_owned(),
+        })
     }
 }
 
@@ -173,10 +200,17 @@ mod tests {
         assert_eq!(first.media_id(at(NEXT_UPLOAD_MS_MAX + 1)), None);
         assert_eq!(Awaited::parse(&first.to_text()), Some(first.clone()));
         let second = Awaited::after(Some(first.clone()), at(5), "b");
-        assert_eq!(second.media_id(at(5)), None, "two at a time cannot be told apart");
+        assert_eq!(
+            second.media_id(at(5)),
+            None,
+            "two at a time cannot be told apart"
+        );
         assert_eq!(Awaited::parse(&second.to_text()), Some(second.clone()));
         let later = at(6 + NEXT_UPLOAD_MS_MAX);
-        assert_eq!(Awaited::after(Some(second), later, "c").media_id(later), Some("c"));
+        assert_eq!(
+            Awaited::after(Some(second), later, "c").media_id(later),
+            Some("c")
+        );
         for damaged in ["", "5", "x a"] {
             assert_eq!(Awaited::parse(damaged), None, "{damaged}");
         }

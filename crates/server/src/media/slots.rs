@@ -38,7 +38,10 @@ impl Slots {
         }
         taken.total += 1;
         taken.by_user.insert(user_id.to_owned(), own + 1);
-        Some(Slot { taken: self.0.clone(), user_id: user_id.to_owned() })
+        Some(Slot {
+            taken: self.0.clone(),
+            user_id: user_id.to_owned(),
+        })
     }
 }
 
@@ -64,7 +67,9 @@ mod tests {
     fn one_user_cannot_take_all_slots() {
         let slots = Slots::default();
         let alice = user_id!("@alice:x");
-        let mut held: Vec<_> = (0..UPLOADS_OF_ONE_USER_MAX).map(|_| slots.take(alice)).collect();
+        let mut held: Vec<_> = (0..UPLOADS_OF_ONE_USER_MAX)
+            .map(|_| slots.take(alice))
+            .collect();
         assert!(held.iter().all(Option::is_some));
         assert!(slots.take(alice).is_none());
         assert!(slots.take(user_id!("@bob:x")).is_some());
@@ -75,9 +80,8 @@ mod tests {
     #[test]
     fn slots_end_and_come_back() {
         let slots = Slots::default();
-        let take = |number: usize| {
-            slots.take(&UserId::parse(format!("@u{number}:x")).expect("a user id"))
-        };
+        let take =
+            |number: usize| slots.take(&UserId::parse(format!("@u{number}:x")).expect("a user id"));
         let held: Vec<_> = (0..UPLOADS_MAX).map(take).collect();
         assert!(held.iter().all(Option::is_some));
         assert!(take(UPLOADS_MAX).is_none());

@@ -54,9 +54,7 @@ fn thumbnail_answer(error: ThumbnailError) -> MatrixError {
             MatrixError::invalid_param("A thumbnail is at least one pixel wide and high")
         }
         ThumbnailError::NotFound => FindError::NotFound.into(),
-        ThumbnailError::NotAnImage => {
-            MatrixError::unknown("No thumbnail can be made of this file")
-        }
+        ThumbnailError::NotAnImage => MatrixError::unknown("No thumbnail can be made of this file"),
         ThumbnailError::TooLarge => {
             MatrixError::too_large("The file is too large to make a thumbnail of it")
         }
@@ -91,7 +89,11 @@ impl Server {
 async fn image_type(blob: &mut Blob) -> Result<&'static str, PictureError> {
     let disk = |error| FindError::Disk(MediaError::Io(error));
     let mut head = Vec::new();
-    (&mut blob.file).take(HEAD_BYTES).read_to_end(&mut head).await.map_err(disk)?;
+    (&mut blob.file)
+        .take(HEAD_BYTES)
+        .read_to_end(&mut head)
+        .await
+        .map_err(disk)?;
     blob.file.seek(SeekFrom::Start(0)).await.map_err(disk)?;
     Ok(image_type_of(&head).ok_or(ThumbnailError::NotAnImage)?)
 }
@@ -102,7 +104,21 @@ fn image_type_of(head: &[u8]) -> Option<&'static str> {
         [0x89, b'P', b'N', b'G', ..] => "image/png",
         [0xff, 0xd8, 0xff, ..] => "image/jpeg",
         [b'G', b'I', b'F', b'8', ..] => "image/gif",
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => "image/webp",
         _ => return None,
     })
 }

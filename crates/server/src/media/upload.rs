@@ -132,10 +132,18 @@ impl Server {
         id: &MediaId,
         description: Description,
     ) -> Result<IncomingFile, UploadError> {
-        let media = self.store.media(id).await?.ok_or(UploadError::NotPromised)?;
+        let media = self
+            .store
+            .media(id)
+            .await?
+            .ok_or(UploadError::NotPromised)?;
         if media.uploader.as_ref() != Some(&session.user_id) {
             let is_known = media.uploader.is_some();
-            return Err(if is_known { UploadError::NotYours } else { UploadError::NotPromised });
+            return Err(if is_known {
+                UploadError::NotYours
+            } else {
+                UploadError::NotPromised
+            });
         }
         if media.sha256.is_some() {
             return Err(UploadError::AlreadyThere);
@@ -157,7 +165,11 @@ impl Server {
             return Err(UploadError::TooLarge { size_max });
         }
         let description = checked(description)?;
-        let slot = self.files.slots.take(&session.user_id).ok_or(UploadError::Busy)?;
+        let slot = self
+            .files
+            .slots
+            .take(&session.user_id)
+            .ok_or(UploadError::Busy)?;
         Ok(IncomingFile {
             upload: self.media.begin_upload(size_max),
             description,
@@ -169,11 +181,18 @@ impl Server {
 
     /// Keeps a file all of whose bytes have come, and tells its id.
     pub async fn keep_upload(&self, incoming: IncomingFile) -> Result<MediaId, UploadError> {
-        let IncomingFile { upload, description, target, user_id, slot } = incoming;
+        let IncomingFile {
+            upload,
+            description,
+            target,
+            user_id,
+            slot,
+        } = incoming;
         let stored = upload.finish().await?;
         let kept = match target {
             Target::Promised(media) => {
-                self.fulfil(*media, stored, &description, Batch::new()).await
+                self.fulfil(*media, stored, &description, Batch::new())
+                    .await
             }
             Target::New => self.keep_new(&user_id, stored, &description).await,
         };
@@ -213,7 +232,9 @@ impl Server {
         let media = with_bytes(media, stored, description);
         let id = media.id.clone();
         batch.expect(Expect::MediaPending(id.clone()));
-        batch.changes.insert(0, Change::Media(MediaChange::Put(media)));
+        batch
+            .changes
+            .insert(0, Change::Media(MediaChange::Put(media)));
         match self.commit(batch).await {
             Ok(_) => Ok(id),
             Err(CommitError::Stale(_)) => Err(UploadError::AlreadyThere),
@@ -235,7 +256,10 @@ fn with_bytes(media: Media, stored: Stored, description: &Description) -> Media 
 
 fn checked(description: Description) -> Result<Description, UploadError> {
     let file_name = description.file_name.filter(|name| !name.is_empty());
-    if file_name.as_ref().is_some_and(|name| name.len() > FILE_NAME_BYTES_MAX) {
+    if file_name
+        .as_ref()
+        .is_some_and(|name| name.len() > FILE_NAME_BYTES_MAX)
+    {
         return Err(UploadError::FileNameTooLong);
     }
     let is_usable = |kind: &String| {
@@ -243,5 +267,9 @@ fn checked(description: Description) -> Result<Description, UploadError> {
             && kind.bytes().all(|byte| (0x20..0x7f).contains(&byte))
     };
     let content_type = description.content_type.filter(is_usable);
-    Ok(Description { content_type, file_name, size: description.size })
+    Ok(Description {
+        content_type,
+        file_name,
+        size: description.size,
+    })
 }

@@ -37,8 +37,9 @@ impl Server {
         };
         let (up_to, limit) = (self.feed.position(), WINDOW as usize);
         for _ in 0..READS_MAX {
-            let shown =
-                self.read_timeline(reader, from, None, up_to, direction, limit, &wants).await?;
+            let shown = self
+                .read_timeline(reader, from, None, up_to, direction, limit, &wants)
+                .await?;
             let events = shown.events.into_iter().map(|(stored, _)| stored);
             let rank = |stored: &StoredEvent| (stored.event.origin_server_ts, stored.seq);
             let best = match direction {
@@ -48,7 +49,9 @@ impl Server {
             if let Some(best) = best {
                 return Ok(Some(best.event));
             }
-            let Some(next) = shown.next else { return Ok(None) };
+            let Some(next) = shown.next else {
+                return Ok(None);
+            };
             from = next;
         }
         Ok(None)
@@ -58,11 +61,16 @@ impl Server {
     async fn place_of_time(&self, reader: &Reader, at: Timestamp) -> Result<Seq, StorageError> {
         let first = self.nearest(reader, START, Direction::Forward).await?;
         let last = self.nearest(reader, END, Direction::Backward).await?;
-        let (Some(first), Some(last)) = (first, last) else { return Ok(START) };
+        let (Some(first), Some(last)) = (first, last) else {
+            return Ok(START);
+        };
         let (mut low, mut high) = (first.0.0, last.0.0.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.nearest(reader, Seq(middle), Direction::Forward).await? {
+            match self
+                .nearest(reader, Seq(middle), Direction::Forward)
+                .await?
+            {
                 Some((seq, time)) if time < at => low = seq.0.saturating_add(1),
                 _ => high = middle,
             }
@@ -85,8 +93,8 @@ impl Server {
             limit: 1,
         };
         let found = self.store.timeline(page).await?;
-        Ok(found.first().and_then(|stored| {
-            Some((stored.seq?, Timestamp(stored.event.origin_server_ts)))
-        }))
+        Ok(found
+            .first()
+            .and_then(|stored| Some((stored.seq?, Timestamp(stored.event.origin_server_ts)))))
     }
 }

@@ -171,7 +171,9 @@ fn children_of(room: &Room, suggested_only: bool) -> Vec<ChildState> {
         return Vec::new();
     }
     let events = room.state.of_kind("m.space.child");
-    let mut children: Vec<_> = events.filter_map(|event| child_of(event, suggested_only)).collect();
+    let mut children: Vec<_> = events
+        .filter_map(|event| child_of(event, suggested_only))
+        .collect();
     children.sort_by(|(a, _), (b, _)| a.cmp(b));
     children.truncate(CHILDREN_MAX);
     children.into_iter().map(|(_, child)| child).collect()
@@ -184,11 +186,17 @@ type Rank = (bool, String, u64, OwnedRoomId);
 fn child_of(event: &Event, suggested_only: bool) -> Option<(Rank, ChildState)> {
     let room_id = RoomId::parse(event.state_key.as_deref()?).ok()?;
     let content: Value = serde_json::from_str(event.content.get()).ok()?;
-    content.get("via")?.as_array().filter(|via| !via.is_empty())?;
+    content
+        .get("via")?
+        .as_array()
+        .filter(|via| !via.is_empty())?;
     if suggested_only && content.get("suggested") != Some(&Value::Bool(true)) {
         return None;
     }
-    let order = content.get("order").and_then(Value::as_str).filter(|order| is_valid_order(order));
+    let order = content
+        .get("order")
+        .and_then(Value::as_str)
+        .filter(|order| is_valid_order(order));
     let rank = (
         order.is_none(),
         order.unwrap_or_default().to_owned(),
@@ -226,7 +234,11 @@ mod tests {
             ("!c:example.org", 1_640_841_000_000, Some("first")),
             ("!d:example.org", 1_640_741_000_000, None),
             ("!e:example.org", 1_640_641_000_000, None),
-            ("!f:example.org", 1_640_741_000_000, Some("ümlaut is no order")),
+            (
+                "!f:example.org",
+                1_640_741_000_000,
+                Some("ümlaut is no order"),
+            ),
         ]
         .into_iter()
         .filter_map(|(room_id, at, order)| {
@@ -239,8 +251,10 @@ mod tests {
         .collect();
         children.reverse();
         children.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let order: String =
-            children.iter().map(|(_, child)| &child.state_key.as_str()[1..2]).collect();
+        let order: String = children
+            .iter()
+            .map(|(_, child)| &child.state_key.as_str()[1..2])
+            .collect();
         assert_eq!(order, "bacedf");
     }
 
@@ -256,8 +270,18 @@ mod tests {
         check("!a:x", json!({ "via": "x" }), false, false);
         check("a", json!({ "via": ["x"] }), false, false);
         check("!a:x", json!({ "via": ["x"] }), true, false);
-        check("!a:x", json!({ "via": ["x"], "suggested": "true" }), true, false);
-        check("!a:x", json!({ "via": ["x"], "suggested": true }), true, true);
+        check(
+            "!a:x",
+            json!({ "via": ["x"], "suggested": "true" }),
+            true,
+            false,
+        );
+        check(
+            "!a:x",
+            json!({ "via": ["x"], "suggested": true }),
+            true,
+            true,
+        );
     }
 
     fn child(room_id: &str, at: u64, content: &Value) -> Event {

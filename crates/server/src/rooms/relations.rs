@@ -73,7 +73,10 @@ impl Server {
         let mut before = query.from;
         let mut looked_at = 0;
         loop {
-            let chunk = self.store.relations(parent, query.kind, before, CHUNK).await?;
+            let chunk = self
+                .store
+                .relations(parent, query.kind, before, CHUNK)
+                .await?;
             let is_last = chunk.len() < CHUNK;
             looked_at += chunk.len();
             before = chunk.last().and_then(|stored| stored.seq).or(before);
@@ -103,7 +106,10 @@ impl Server {
         let mut newer = Vec::new();
         let mut before = query.until;
         loop {
-            let chunk = self.store.relations(parent, query.kind, before, CHUNK).await?;
+            let chunk = self
+                .store
+                .relations(parent, query.kind, before, CHUNK)
+                .await?;
             before = chunk.last().and_then(|stored| stored.seq).or(before);
             let asked = newer.len() + CHUNK;
             newer.extend(chunk.into_iter().filter(|stored| stored.seq >= Some(from)));
@@ -111,7 +117,9 @@ impl Server {
                 break;
             }
             if newer.len() >= LOOKED_AT_MAX {
-                return self.relations_along_timeline(reader, parent, query, from).await;
+                return self
+                    .relations_along_timeline(reader, parent, query, from)
+                    .await;
             }
         }
         let mut shown = Shown::default();
@@ -138,8 +146,15 @@ impl Server {
                         && query.kind.is_none_or(|kind| *relation.kind == *kind)
                 })
         };
-        let RelationsQuery { until, up_to, direction, limit, .. } = query;
-        self.read_timeline(reader, from, until, up_to, direction, limit, &wants).await
+        let RelationsQuery {
+            until,
+            up_to,
+            direction,
+            limit,
+            ..
+        } = query;
+        self.read_timeline(reader, from, until, up_to, direction, limit, &wants)
+            .await
     }
 
     /// The events that relate to `parent`, and those that relate to these.
@@ -197,7 +212,9 @@ impl Server {
         query: RelationsQuery<'_>,
         shown: &mut Shown,
     ) -> Result<bool, StorageError> {
-        let Some(seq) = stored.seq else { return Ok(true) };
+        let Some(seq) = stored.seq else {
+            return Ok(true);
+        };
         let (is_before, is_behind) = match query.direction {
             Direction::Backward => (
                 query.from.is_some_and(|from| seq >= from),
@@ -233,6 +250,7 @@ impl Server {
 
 impl RelationsQuery<'_> {
     fn wants(&self, event: &Event) -> bool {
-        self.event_type.is_none_or(|event_type| *event.kind == *event_type)
+        self.event_type
+            .is_none_or(|event_type| *event.kind == *event_type)
     }
 }

@@ -64,8 +64,9 @@ impl Server {
         let (up_to, direction) = (query.up_to, Direction::Backward);
         let is_threaded = |event: &Event| event.thread_root().is_some();
         for _ in 0..CHUNKS_MAX {
-            let replies =
-                self.read_timeline(reader, from, None, up_to, direction, CHUNK, &is_threaded).await?;
+            let replies = self
+                .read_timeline(reader, from, None, up_to, direction, CHUNK, &is_threaded)
+                .await?;
             for (stored, _) in &replies.events {
                 let (Some(root), Some(seq)) = (stored.event.thread_root(), stored.seq) else {
                     continue;
@@ -75,7 +76,9 @@ impl Server {
                     return Ok(list);
                 }
                 if !seen.insert(root.clone())
-                    || !self.is_newest_of_thread(reader, root, stored, up_to).await?
+                    || !self
+                        .is_newest_of_thread(reader, root, stored, up_to)
+                        .await?
                 {
                     continue;
                 }
@@ -86,7 +89,9 @@ impl Server {
                     list.roots.push(shown);
                 }
             }
-            let Some(next) = replies.next else { return Ok(list) };
+            let Some(next) = replies.next else {
+                return Ok(list);
+            };
             from = next;
         }
         list.next = Some(from);
@@ -102,8 +107,10 @@ impl Server {
         reply: &StoredEvent,
         up_to: Position,
     ) -> Result<bool, StorageError> {
-        let newest =
-            self.store.relations(root, Some("m.thread"), None, NEWEST_LOOKED_AT_MAX).await?;
+        let newest = self
+            .store
+            .relations(root, Some("m.thread"), None, NEWEST_LOOKED_AT_MAX)
+            .await?;
         for stored in newest {
             if stored.event.id == reply.event.id {
                 return Ok(true);
@@ -127,8 +134,13 @@ impl Server {
         let is_here = |stored: &StoredEvent| {
             stored.event.room_id == reader.room.room_id && stored.seq.is_some()
         };
-        let Some(stored) = found.into_iter().next().filter(is_here) else { return Ok(None) };
-        let unbiased = Reader { ignored: Arc::default(), ..reader.clone() };
+        let Some(stored) = found.into_iter().next().filter(is_here) else {
+            return Ok(None);
+        };
+        let unbiased = Reader {
+            ignored: Arc::default(),
+            ..reader.clone()
+        };
         let (is_visible, membership) = self.visibility(&unbiased, &stored).await?;
         if !is_visible {
             return Ok(None);
