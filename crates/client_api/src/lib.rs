@@ -9,6 +9,7 @@ mod interactive_auth;
 mod keys;
 mod login;
 mod logout;
+mod object;
 mod media;
 mod presence;
 mod profile;

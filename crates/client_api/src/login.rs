@@ -13,9 +13,12 @@ use lyceum_server::{
     application_services::ApplicationService,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::session_answer::{SessionWishes, session_answer};
+use crate::{
+    object::Object,
+    session_answer::{SessionWishes, session_answer},
+};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = client(router, "/login", get(flows).post(log_in));
@@ -49,7 +52,7 @@ async fn log_in(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     ShownToken(shown): ShownToken,
-    JsonBody(value): JsonBody<Value>,
+    JsonBody(Object(value)): JsonBody<Object>,
 ) -> Answer {
     let body = Body::deserialize(&value)
         .map_err(|error| MatrixError::bad_json(format!("The body has a wrong shape: {error}")))?;

@@ -6,16 +6,16 @@ use axum::extract::State;
 use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, json};
 use lyceum_model::MatrixError;
 use lyceum_server::encryption::cross_signing;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::interactive_auth::authenticate;
+use crate::{interactive_auth::authenticate, object::Object};
 
 const PATH: &str = "/keys/device_signing/upload";
 
 pub(crate) async fn upload(
     State(app): State<Arc<App>>,
     requester: Requester,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     let user_id = &requester.user_id;

@@ -7,14 +7,15 @@ use lyceum_account::keys;
 use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, json};
 use lyceum_model::MatrixError;
 use lyceum_server::encryption::query;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::failures_json;
+use crate::object::Object;
 
 pub(crate) async fn query(
     State(app): State<Arc<App>>,
     requester: Requester,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     let wanted = keys::parse_query(&body).map_err(MatrixError::from)?;

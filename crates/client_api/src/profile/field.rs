@@ -10,7 +10,9 @@ use lyceum_edge::{
 use lyceum_model::MatrixError;
 use lyceum_server::accounts::profiles::{self, ProfileAccessError};
 use ruma_common::{OwnedUserId, UserId};
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::object::Object;
 
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
@@ -33,7 +35,7 @@ pub(crate) async fn put(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments((user_id, key)): Segments<(OwnedUserId, String)>,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     may_change(&app, &requester, &user_id)?;
     let set = profiles::set_field(&app.server, &user_id, &key, &body).await;

@@ -7,9 +7,10 @@ use lyceum_edge::{Answer, App, JsonBody, Limit, Query, Requester, Segments, json
 use lyceum_model::MatrixError;
 use lyceum_server::push_rules;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::kind_of;
+use crate::object::Object;
 
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
@@ -34,7 +35,7 @@ pub(crate) async fn put(
     requester: Requester,
     Segments((kind, rule_id)): Segments<(String, String)>,
     Query(neighbours): Query<Neighbours>,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     let kind = kind_of(&kind)?;

@@ -9,9 +9,10 @@ use lyceum_model::{BackupSession, MatrixError};
 use lyceum_server::encryption::backups::{self, Part, Standing};
 use ruma_common::OwnedRoomId;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::number_of;
+use crate::object::Object;
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
@@ -61,7 +62,7 @@ pub(crate) async fn put_all(
     State(app): State<Arc<App>>,
     requester: Requester,
     Query(parameters): Query<Parameters>,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     let sessions = backup::parse_rooms(&body).map_err(MatrixError::from)?;
     store(&app, &requester, &parameters, Part::All, sessions).await
@@ -72,7 +73,7 @@ pub(crate) async fn put_room(
     requester: Requester,
     Segments(room_id): Segments<OwnedRoomId>,
     Query(parameters): Query<Parameters>,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     let sessions = backup::parse_room(&room_id, &body).map_err(MatrixError::from)?;
     store(
@@ -90,7 +91,7 @@ pub(crate) async fn put_session(
     requester: Requester,
     Segments((room_id, session_id)): Segments<(OwnedRoomId, String)>,
     Query(parameters): Query<Parameters>,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     let session = backup::parse_session(&room_id, &session_id, &body).map_err(MatrixError::from)?;
     let part = Part::Session(&room_id, &session_id);

@@ -7,9 +7,10 @@ use lyceum_account::backup;
 use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, Segments, json};
 use lyceum_model::MatrixError;
 use lyceum_server::encryption::backups;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::number_of;
+use crate::object::Object;
 
 pub(crate) async fn newest(State(app): State<Arc<App>>, requester: Requester) -> Answer {
     requester.limit(&app, Limit::Request)?;
@@ -22,7 +23,7 @@ pub(crate) async fn newest(State(app): State<Arc<App>>, requester: Requester) ->
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     requester: Requester,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     let version = backups::create(&app.server, &requester.user_id, &body).await;
@@ -47,7 +48,7 @@ pub(crate) async fn update(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments(version): Segments<String>,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     let number = number_of(&version)?;

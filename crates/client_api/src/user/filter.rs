@@ -8,13 +8,15 @@ use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, Segments, json, json_
 use lyceum_model::MatrixError;
 use lyceum_server::accounts::filters;
 use ruma_common::OwnedUserId;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::object::Object;
 
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments(user_id): Segments<OwnedUserId>,
-    JsonBody(filter): JsonBody<Value>,
+    JsonBody(Object(filter)): JsonBody<Object>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     requester.must_be(&user_id)?;

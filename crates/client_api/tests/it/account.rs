@@ -20,15 +20,22 @@ async fn the_password_changes() {
         json!({ "session": ANY, "flows": [{ "stages": ["m.login.password"] }], "params": {} }),
     );
     let body = json!({ "new_password": "quite another one", "auth": auth() });
-    alice.post("/v3/account/password", body).await.expect(200, json!({}));
+    alice
+        .post("/v3/account/password", body)
+        .await
+        .expect(200, json!({}));
     alice.get("/v3/account/whoami").await.ok();
-    other.get("/v3/account/whoami").await.expect_error(401, "M_UNKNOWN_TOKEN");
-    let login = |password: &str| {
-        json!({ "type": "m.login.password", "user": "alice", "password": password })
-    };
+    other
+        .get("/v3/account/whoami")
+        .await
+        .expect_error(401, "M_UNKNOWN_TOKEN");
+    let login = |password: &str| json!({ "type": "m.login.password", "user": "alice", "password": password });
     let old = alice.post("/v3/login", login(PASSWORD)).await;
     old.expect_error(403, "M_FORBIDDEN");
-    alice.post("/v3/login", login("quite another one")).await.ok();
+    alice
+        .post("/v3/login", login("quite another one"))
+        .await
+        .ok();
 }
 
 #[tokio::test]
@@ -90,9 +97,14 @@ async fn a_closed_account_is_closed_for_good() {
     let body = json!({ "auth": auth, "erase": true });
     let answer = alice.post("/v3/account/deactivate", body).await;
     answer.expect(200, json!({ "id_server_unbind_result": "success" }));
-    alice.get("/v3/account/whoami").await.expect_error(401, "M_UNKNOWN_TOKEN");
+    alice
+        .get("/v3/account/whoami")
+        .await
+        .expect_error(401, "M_UNKNOWN_TOKEN");
     let login = json!({ "type": "m.login.password", "user": "alice", "password": PASSWORD });
-    bob.post("/v3/login", login).await.expect_error(403, "M_USER_DEACTIVATED");
+    bob.post("/v3/login", login)
+        .await
+        .expect_error(403, "M_USER_DEACTIVATED");
     let again = json!({ "username": "alice", "password": PASSWORD });
     let taken = bob.post("/v3/register", again).await;
     taken.expect_error(400, "M_USER_IN_USE");

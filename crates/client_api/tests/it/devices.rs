@@ -28,10 +28,18 @@ async fn devices_are_listed_and_named() {
     let device = alice.get(&path).await.ok();
     assert_eq!(device["display_name"], "My phone");
     let long = json!({ "display_name": "x".repeat(257) });
-    alice.put(&path, long).await.expect_error(400, "M_TOO_LARGE");
+    alice
+        .put(&path, long)
+        .await
+        .expect_error(400, "M_TOO_LARGE");
     alice.put(&path, json!({})).await.expect(200, json!({}));
-    alice.get("/v3/devices/OTHER").await.expect_error(404, "M_NOT_FOUND");
-    let other = alice.put("/v3/devices/OTHER", json!({ "display_name": "x" })).await;
+    alice
+        .get("/v3/devices/OTHER")
+        .await
+        .expect_error(404, "M_NOT_FOUND");
+    let other = alice
+        .put("/v3/devices/OTHER", json!({ "display_name": "x" }))
+        .await;
     other.expect_error(404, "M_NOT_FOUND");
 }
 
@@ -51,9 +59,15 @@ async fn a_device_goes_after_authentication() {
     let misused = alice.delete(&own, json!({ "auth": auth })).await;
     misused.expect_error(403, "M_FORBIDDEN");
 
-    alice.delete(&path, json!({ "auth": auth })).await.expect(200, json!({}));
+    alice
+        .delete(&path, json!({ "auth": auth }))
+        .await
+        .expect(200, json!({}));
     assert_eq!(device_ids(&alice).await, [alice.device_id.clone()]);
-    other.get("/v3/account/whoami").await.expect_error(401, "M_UNKNOWN_TOKEN");
+    other
+        .get("/v3/account/whoami")
+        .await
+        .expect_error(401, "M_UNKNOWN_TOKEN");
 }
 
 #[tokio::test]
@@ -64,9 +78,14 @@ async fn many_devices_go_at_once() {
     let two = server.log_in("alice").await;
     let gone = json!([one.device_id, two.device_id, "UNKNOWN"]);
     let body = json!({ "devices": gone, "auth": auth() });
-    alice.post("/v3/delete_devices", body).await.expect(200, json!({}));
+    alice
+        .post("/v3/delete_devices", body)
+        .await
+        .expect(200, json!({}));
     assert_eq!(device_ids(&alice).await, [alice.device_id.clone()]);
-    let wrong = alice.post("/v3/delete_devices", json!({ "devices": "x" })).await;
+    let wrong = alice
+        .post("/v3/delete_devices", json!({ "devices": "x" }))
+        .await;
     wrong.expect_error(400, "M_BAD_JSON");
 }
 

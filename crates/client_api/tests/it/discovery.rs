@@ -51,7 +51,8 @@ async fn well_known_files_say_what_is_configured() {
         config.well_known.support_email = Some("admin@example.org".to_owned());
         config.well_known.support_page = Some("https://example.org/help".to_owned());
     });
-    let nobody = configured.await.anonymous();
+    let configured = configured.await;
+    let nobody = configured.anonymous();
     let answer = nobody.get("/.well-known/matrix/client").await;
     answer.expect(
         200,
@@ -73,7 +74,12 @@ async fn well_known_files_say_what_is_configured() {
 async fn what_is_not_there_is_unrecognized() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
-    for path in ["/v3/nothing", "/v3/pushers", "/r1/login", "/_matrix/nothing"] {
+    for path in [
+        "/v3/nothing",
+        "/v3/pushers",
+        "/r1/login",
+        "/_matrix/nothing",
+    ] {
         alice.get(path).await.expect_error(404, "M_UNRECOGNIZED");
     }
     alice

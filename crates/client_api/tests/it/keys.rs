@@ -30,16 +30,27 @@ async fn device_keys_are_uploaded_and_queried() {
     let bob = server.user("bob").await;
     let keys = upload(&alice, 1).await;
     let path = format!("/v3/devices/{}", alice.device_id);
-    alice.put(&path, json!({ "display_name": "Phone" })).await.ok();
+    alice
+        .put(&path, json!({ "display_name": "Phone" }))
+        .await
+        .ok();
     let body = json!({ "device_keys": { alice.user_id.clone(): [], "@eve:elsewhere.org": [] } });
     for version in ["v3", "r0", "unstable"] {
-        let answer = bob.post(&format!("/{version}/keys/query"), body.clone()).await.ok();
+        let answer = bob
+            .post(&format!("/{version}/keys/query"), body.clone())
+            .await
+            .ok();
         let mut expected = keys.clone();
         expected["unsigned"] = json!({ "device_display_name": "Phone" });
-        assert_eq!(answer["device_keys"][&alice.user_id][&alice.device_id], expected);
+        assert_eq!(
+            answer["device_keys"][&alice.user_id][&alice.device_id],
+            expected
+        );
         assert!(answer["failures"]["elsewhere.org"].is_object());
     }
-    let wrong = bob.post("/v3/keys/query", json!({ "device_keys": [] })).await;
+    let wrong = bob
+        .post("/v3/keys/query", json!({ "device_keys": [] }))
+        .await;
     wrong.expect_error(400, "M_BAD_JSON");
 }
 
@@ -52,7 +63,9 @@ async fn keys_of_another_device_are_refused() {
         device_keys(&alice.user_id, "OTHER", 1),
         device_keys(&bob.user_id, &alice.device_id, 1),
     ] {
-        let answer = alice.post("/v3/keys/upload", json!({ "device_keys": keys })).await;
+        let answer = alice
+            .post("/v3/keys/upload", json!({ "device_keys": keys }))
+            .await;
         assert_eq!(answer.status, 400, "{answer:?}");
     }
 }
@@ -63,7 +76,10 @@ async fn one_time_keys_are_counted_and_handed_out_once() {
     let alice = server.user("alice").await;
     let bob = server.user("bob").await;
     let empty = alice.post("/v3/keys/upload", json!({})).await;
-    empty.expect(200, json!({ "one_time_key_counts": { "signed_curve25519": 0 } }));
+    empty.expect(
+        200,
+        json!({ "one_time_key_counts": { "signed_curve25519": 0 } }),
+    );
     upload(&alice, 1).await;
     let key = |number: u8| one_time_key(&alice.user_id, &alice.device_id, 1, number);
     let body = json!({
@@ -85,14 +101,23 @@ async fn one_time_keys_are_counted_and_handed_out_once() {
     let mut handed_out = BTreeSet::new();
     for _ in 0..4 {
         let answer = bob.post("/v3/keys/claim", claim(&alice)).await.ok();
-        let keys = answer["one_time_keys"][&alice.user_id][&alice.device_id].as_object().unwrap();
+        let keys = answer["one_time_keys"][&alice.user_id][&alice.device_id]
+            .as_object()
+            .unwrap();
         handed_out.extend(keys.keys().cloned());
     }
     // Two one-time keys, then the fallback key again and again.
-    let all = ["signed_curve25519:A", "signed_curve25519:B", "signed_curve25519:F"];
+    let all = [
+        "signed_curve25519:A",
+        "signed_curve25519:B",
+        "signed_curve25519:F",
+    ];
     assert_eq!(handed_out, all.map(str::to_owned).into());
     let empty = alice.post("/v3/keys/upload", json!({})).await;
-    empty.expect(200, json!({ "one_time_key_counts": { "signed_curve25519": 0 } }));
+    empty.expect(
+        200,
+        json!({ "one_time_key_counts": { "signed_curve25519": 0 } }),
+    );
 }
 
 #[tokio::test]
@@ -107,13 +132,18 @@ async fn nobody_gets_the_same_one_time_key_as_another() {
             (format!("signed_curve25519:{number}"), key)
         })
         .collect();
-    alice.post("/v3/keys/upload", json!({ "one_time_keys": keys })).await.ok();
+    alice
+        .post("/v3/keys/upload", json!({ "one_time_keys": keys }))
+        .await
+        .ok();
     let claims = (0..8).map(|_| bob.post("/v3/keys/claim", claim(&alice)));
     let answers = futures_util::future::join_all(claims).await;
     let mut handed_out = BTreeSet::new();
     for answer in answers {
         let answer = answer.ok();
-        let keys = answer["one_time_keys"][&alice.user_id][&alice.device_id].as_object().unwrap();
+        let keys = answer["one_time_keys"][&alice.user_id][&alice.device_id]
+            .as_object()
+            .unwrap();
         handed_out.extend(keys.keys().cloned());
     }
     assert_eq!(handed_out.len(), 8);
@@ -151,7 +181,10 @@ async fn the_first_cross_signing_keys_need_no_password_others_do() {
     let alice = server.user("alice").await;
     let first = cross_signing(&alice.user_id, 20);
     for _ in 0..2 {
-        alice.post(CROSS_SIGNING, first.body.clone()).await.expect(200, json!({}));
+        alice
+            .post(CROSS_SIGNING, first.body.clone())
+            .await
+            .expect(200, json!({}));
     }
     let mut second = cross_signing(&alice.user_id, 30);
     let challenge = alice.post(CROSS_SIGNING, second.body.clone()).await;
@@ -184,7 +217,9 @@ async fn signatures_are_told_to_whom_they_concern() {
     let mut unsigned = device.clone();
     unsigned.as_object_mut().unwrap().remove("signatures");
     let signed_device = of_alice.self_signing.sign(&alice.user_id, unsigned);
-    let signed_bob = of_alice.user_signing.sign(&alice.user_id, of_bob.body["master_key"].clone());
+    let signed_bob = of_alice
+        .user_signing
+        .sign(&alice.user_id, of_bob.body["master_key"].clone());
     let bob_master = of_bob.master.public.clone();
     let body = json!({
         alice.user_id.clone(): { alice.device_id.clone(): signed_device },
@@ -199,20 +234,33 @@ async fn signatures_are_told_to_whom_they_concern() {
         let answer = client.post("/v3/keys/query", query.clone()).await.ok();
         let device = &answer["device_keys"][&alice.user_id][&alice.device_id];
         let signatures = signed_by_alice(device);
-        assert_eq!(signatures.as_object().unwrap().len(), 2, "own and self-signing key");
+        assert_eq!(
+            signatures.as_object().unwrap().len(),
+            2,
+            "own and self-signing key"
+        );
         let master = &answer["master_keys"][&bob.user_id];
         assert_eq!(signed_by_alice(master).is_object(), sees);
-        assert_eq!(answer["user_signing_keys"][&alice.user_id].is_object(), sees);
+        assert_eq!(
+            answer["user_signing_keys"][&alice.user_id].is_object(),
+            sees
+        );
     }
 
-    let forged = of_bob.self_signing.sign(&alice.user_id, json!({
-        "user_id": bob.user_id,
-        "usage": ["master"],
-        "keys": { format!("ed25519:{bob_master}"): bob_master },
-    }));
+    let forged = of_bob.self_signing.sign(
+        &alice.user_id,
+        json!({
+            "user_id": bob.user_id,
+            "usage": ["master"],
+            "keys": { format!("ed25519:{bob_master}"): bob_master },
+        }),
+    );
     let body = json!({ bob.user_id.clone(): { bob_master.clone(): forged } });
     let answer = alice.post("/v3/keys/signatures/upload", body).await.ok();
-    assert!(answer["failures"][&bob.user_id][&bob_master].is_object(), "{answer}");
+    assert!(
+        answer["failures"][&bob.user_id][&bob_master].is_object(),
+        "{answer}"
+    );
 }
 
 async fn since(client: &Client) -> String {
@@ -222,7 +270,10 @@ async fn since(client: &Client) -> String {
 
 async fn changes(client: &Client, from: &str) -> Value {
     let to = since(client).await;
-    client.get(&format!("/v3/keys/changes?from={from}&to={to}")).await.ok()
+    client
+        .get(&format!("/v3/keys/changes?from={from}&to={to}"))
+        .await
+        .ok()
 }
 
 #[tokio::test]
@@ -231,15 +282,23 @@ async fn changed_keys_are_told_to_those_who_share_a_room() {
     let alice = server.user("alice").await;
     let bob = server.user("bob").await;
     let carol = server.user("carol").await;
-    let room = alice.post("/v3/createRoom", json!({ "preset": "public_chat" })).await.ok();
+    let room = alice
+        .post("/v3/createRoom", json!({ "preset": "public_chat" }))
+        .await
+        .ok();
     let room_id = room["room_id"].as_str().unwrap();
 
     let start = since(&alice).await;
     upload(&bob, 1).await;
-    assert_eq!(changes(&alice, &start).await, json!({ "changed": [], "left": [] }));
+    assert_eq!(
+        changes(&alice, &start).await,
+        json!({ "changed": [], "left": [] })
+    );
 
     let joined_at = since(&alice).await;
-    bob.post(&format!("/v3/join/{room_id}"), json!({})).await.ok();
+    bob.post(&format!("/v3/join/{room_id}"), json!({}))
+        .await
+        .ok();
     let expected = json!({ "changed": [bob.user_id], "left": [] });
     assert_eq!(changes(&alice, &joined_at).await, expected);
 
@@ -247,12 +306,17 @@ async fn changed_keys_are_told_to_those_who_share_a_room() {
     upload(&bob, 2).await;
     upload(&carol, 3).await;
     assert_eq!(changes(&alice, &changed_at).await, expected);
-    let sync = alice.get(&format!("/v3/sync?timeout=0&since={changed_at}")).await.ok();
+    let sync = alice
+        .get(&format!("/v3/sync?timeout=0&since={changed_at}"))
+        .await
+        .ok();
     assert_eq!(sync["device_lists"]["changed"], json!([bob.user_id]));
 
     let left_at = since(&alice).await;
     let bobs_left_at = since(&bob).await;
-    bob.post(&format!("/v3/rooms/{room_id}/leave"), json!({})).await.ok();
+    bob.post(&format!("/v3/rooms/{room_id}/leave"), json!({}))
+        .await
+        .ok();
     let expected = json!({ "changed": [], "left": [bob.user_id] });
     assert_eq!(changes(&alice, &left_at).await, expected);
     let expected = json!({ "changed": [], "left": [alice.user_id] });
@@ -269,11 +333,20 @@ async fn who_joins_learns_of_all_members() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
     let bob = server.user("bob").await;
-    let room = alice.post("/v3/createRoom", json!({ "preset": "public_chat" })).await.ok();
+    let room = alice
+        .post("/v3/createRoom", json!({ "preset": "public_chat" }))
+        .await
+        .ok();
     let from = since(&bob).await;
     let path = format!("/v3/join/{}", room["room_id"].as_str().unwrap());
     bob.post(&path, json!({})).await.ok();
     let told = changes(&bob, &from).await;
-    assert!(told["changed"].as_array().unwrap().contains(&json!(alice.user_id)), "{told}");
+    assert!(
+        told["changed"]
+            .as_array()
+            .unwrap()
+            .contains(&json!(alice.user_id)),
+        "{told}"
+    );
     assert_eq!(told["left"], json!([]));
 }

@@ -64,7 +64,11 @@ async fn login_tells_where_the_server_is_and_names_the_device() {
     let mut body = by_password("alice");
     body["device_id"] = json!("PHONE");
     body["initial_device_display_name"] = json!("Alice's phone");
-    let answer = server.anonymous().post("/v3/login", body.clone()).await.ok();
+    let answer = server
+        .anonymous()
+        .post("/v3/login", body.clone())
+        .await
+        .ok();
     assert_eq!(answer["device_id"], "PHONE");
     assert_eq!(
         answer["well_known"]["m.homeserver"]["base_url"],
@@ -90,7 +94,11 @@ async fn wrong_logins_are_refused() {
         (json!([]), 400, "M_BAD_JSON"),
         (json!({ "type": 1 }), 400, "M_BAD_JSON"),
         (json!({ "type": "m.login.nothing" }), 400, "M_UNKNOWN"),
-        (json!({ "type": "m.login.password" }), 400, "M_MISSING_PARAM"),
+        (
+            json!({ "type": "m.login.password" }),
+            400,
+            "M_MISSING_PARAM",
+        ),
         (
             json!({ "type": "m.login.password", "user": "alice" }),
             400,
@@ -152,13 +160,16 @@ async fn a_login_token_works_once() {
         "identifier": { "type": "m.id.user", "user": "alice" },
         "password": PASSWORD,
     });
-    let answer = alice.post("/v1/login/get_token", json!({ "auth": auth })).await;
-    let token = answer.expect(
-        200,
-        json!({ "login_token": ANY, "expires_in_ms": 120_000 }),
-    );
+    let answer = alice
+        .post("/v1/login/get_token", json!({ "auth": auth }))
+        .await;
+    let token = answer.expect(200, json!({ "login_token": ANY, "expires_in_ms": 120_000 }));
     let body = json!({ "type": "m.login.token", "token": token["login_token"] });
-    let other = server.anonymous().post("/v3/login", body.clone()).await.ok();
+    let other = server
+        .anonymous()
+        .post("/v3/login", body.clone())
+        .await
+        .ok();
     assert_eq!(other["user_id"], "@alice:example.org");
     let again = server.anonymous().post("/v3/login", body).await;
     again.expect_error(403, "M_FORBIDDEN");
@@ -169,7 +180,9 @@ async fn a_login_token_ends() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
     let auth = json!({ "type": "m.login.password", "password": PASSWORD });
-    let answer = alice.post("/v1/login/get_token", json!({ "auth": auth })).await;
+    let answer = alice
+        .post("/v1/login/get_token", json!({ "auth": auth }))
+        .await;
     let token = answer.ok()["login_token"].clone();
     server.clock.advance_ms(120_001);
     let body = json!({ "type": "m.login.token", "token": token });
@@ -198,7 +211,10 @@ async fn application_services_log_in_as_their_users() {
     server.user("alice").await;
     let stranger = service.post("/v3/login", login("alice")).await;
     stranger.expect_error(403, "M_EXCLUSIVE");
-    let without = server.anonymous().post("/v3/login", login("bridge_carol")).await;
+    let without = server
+        .anonymous()
+        .post("/v3/login", login("bridge_carol"))
+        .await;
     without.expect_error(401, "M_MISSING_TOKEN");
     let person = carol.post("/v3/login", login("bridge_carol")).await;
     person.expect_error(401, "M_UNKNOWN_TOKEN");
@@ -263,7 +279,10 @@ async fn logging_out_ends_the_device() {
     let server = TestServer::start().await;
     let phone = server.user("alice").await;
     let laptop = server.log_in("alice").await;
-    phone.post("/v3/logout", json!({})).await.expect(200, json!({}));
+    phone
+        .post("/v3/logout", json!({}))
+        .await
+        .expect(200, json!({}));
     let after = phone.get("/v3/account/whoami").await;
     let after = after.expect_error(401, "M_UNKNOWN_TOKEN");
     assert_eq!(after["soft_logout"], false);
@@ -281,7 +300,10 @@ async fn logging_out_everywhere_ends_all_devices() {
     let phone = server.user("alice").await;
     let laptop = server.log_in("alice").await;
     let bob = server.user("bob").await;
-    laptop.post("/r0/logout/all", json!({})).await.expect(200, json!({}));
+    laptop
+        .post("/r0/logout/all", json!({}))
+        .await
+        .expect(200, json!({}));
     for client in [phone, laptop] {
         let after = client.get("/v3/account/whoami").await;
         after.expect_error(401, "M_UNKNOWN_TOKEN");

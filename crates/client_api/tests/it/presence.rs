@@ -18,8 +18,14 @@ async fn presence_is_set_and_told() {
     assert_eq!(told["status_msg"], "At lunch");
     assert_eq!(told["last_active_ago"], 5_000);
     let body = json!({ "presence": "dancing" });
-    alice.put(&path, body).await.expect_error(400, "M_INVALID_PARAM");
-    alice.put(&path, json!({})).await.expect_error(400, "M_BAD_JSON");
+    alice
+        .put(&path, body)
+        .await
+        .expect_error(400, "M_INVALID_PARAM");
+    alice
+        .put(&path, json!({}))
+        .await
+        .expect_error(400, "M_BAD_JSON");
 }
 
 #[tokio::test]
@@ -29,11 +35,18 @@ async fn presence_is_for_those_who_share_a_room() {
     let bob = server.user("bob").await;
     let path = format!("/v3/presence/{}/status", alice.user_id);
     alice.put(&path, json!({ "presence": "online" })).await.ok();
-    bob.put(&path, json!({ "presence": "online" })).await.expect_error(403, "M_FORBIDDEN");
+    bob.put(&path, json!({ "presence": "online" }))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
     bob.get(&path).await.expect_error(403, "M_FORBIDDEN");
-    let room = alice.post("/v3/createRoom", json!({ "preset": "public_chat" })).await.ok();
+    let room = alice
+        .post("/v3/createRoom", json!({ "preset": "public_chat" }))
+        .await
+        .ok();
     let room_id = room["room_id"].as_str().unwrap();
-    bob.post(&format!("/v3/join/{room_id}"), json!({})).await.ok();
+    bob.post(&format!("/v3/join/{room_id}"), json!({}))
+        .await
+        .ok();
     let told = bob.get(&path).await.ok();
     assert_eq!(told["presence"], "online");
 }

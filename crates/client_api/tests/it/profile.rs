@@ -45,8 +45,12 @@ async fn others_profiles_are_not_ones_own() {
     let bob = server.user("bob").await;
     let path = format!("/v3/profile/{}/displayname", alice.user_id);
     let body = json!({ "displayname": "Eve" });
-    bob.put(&path, body.clone()).await.expect_error(403, "M_FORBIDDEN");
-    bob.delete(&path, json!({})).await.expect_error(403, "M_FORBIDDEN");
+    bob.put(&path, body.clone())
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    bob.delete(&path, json!({}))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
     let nobody = server.anonymous().put(&path, body).await;
     nobody.expect_error(401, "M_MISSING_TOKEN");
 }
@@ -58,12 +62,28 @@ async fn bad_fields_are_refused() {
     let key = "k".repeat(256);
     let cases: [(&str, Value, &str); 7] = [
         ("displayname", json!({}), "M_MISSING_PARAM"),
-        ("displayname", json!({ "displayname": 1 }), "M_INVALID_PARAM"),
-        ("avatar_url", json!({ "avatar_url": "https://x" }), "M_INVALID_PARAM"),
+        (
+            "displayname",
+            json!({ "displayname": 1 }),
+            "M_INVALID_PARAM",
+        ),
+        (
+            "avatar_url",
+            json!({ "avatar_url": "https://x" }),
+            "M_INVALID_PARAM",
+        ),
         ("Not-A-Key", json!({ "Not-A-Key": 1 }), "M_INVALID_PARAM"),
         (&key, json!({ &key: 1 }), "M_KEY_TOO_LARGE"),
-        ("org.example.x", json!({ "org.example.y": 1 }), "M_MISSING_PARAM"),
-        ("org.example.x", json!({ "org.example.x": "x".repeat(66_000) }), "M_PROFILE_TOO_LARGE"),
+        (
+            "org.example.x",
+            json!({ "org.example.y": 1 }),
+            "M_MISSING_PARAM",
+        ),
+        (
+            "org.example.x",
+            json!({ "org.example.x": "x".repeat(66_000) }),
+            "M_PROFILE_TOO_LARGE",
+        ),
     ];
     for (key, body, code) in cases {
         let path = format!("/v3/profile/{}/{key}", alice.user_id);

@@ -39,7 +39,9 @@ async fn registering_takes_two_steps() {
         200,
         json!({ "user_id": "@alice:example.org", "device_id": "LAPTOP", "is_guest": false }),
     );
-    let name = nobody.get("/v3/profile/@alice:example.org/displayname").await;
+    let name = nobody
+        .get("/v3/profile/@alice:example.org/displayname")
+        .await;
     name.expect(200, json!({ "displayname": "alice" }));
 }
 
@@ -93,7 +95,12 @@ async fn a_name_is_made_up_if_none_is_wanted() {
     let server = TestServer::start().await;
     let body = json!({ "password": PASSWORD, "auth": { "type": "m.login.dummy" } });
     let answer = server.anonymous().post("/v3/register", body).await.ok();
-    assert!(answer["user_id"].as_str().unwrap().ends_with(":example.org"));
+    assert!(
+        answer["user_id"]
+            .as_str()
+            .unwrap()
+            .ends_with(":example.org")
+    );
 }
 
 #[tokio::test]
@@ -134,7 +141,8 @@ async fn closed_registration_is_closed() {
     let server = TestServer::with(|config| {
         config.registration.mode = RegistrationMode::Closed;
     });
-    let nobody = server.await.anonymous();
+    let server = server.await;
+    let nobody = server.anonymous();
     let answer = nobody.post("/v3/register", body("alice")).await;
     answer.expect_error(403, "M_FORBIDDEN");
     let answer = nobody.get("/v3/register/available?username=alice").await;
@@ -193,7 +201,9 @@ async fn a_registration_token_opens_as_often_as_it_may() {
             "flows": [{ "stages": ["m.login.registration_token"] }],
         }),
     );
-    register("bob", "ended").await.expect_error(401, "M_FORBIDDEN");
+    register("bob", "ended")
+        .await
+        .expect_error(401, "M_FORBIDDEN");
     register("bob", "configured").await.ok();
     register("carol", "configured").await.ok();
 }
@@ -203,11 +213,8 @@ async fn a_dummy_does_not_open_what_wants_a_token() {
     let server = TestServer::with(|config| {
         config.registration.mode = RegistrationMode::Token;
     });
-    let answer = server
-        .await
-        .anonymous()
-        .post("/v3/register", body("alice"))
-        .await;
+    let server = server.await;
+    let answer = server.anonymous().post("/v3/register", body("alice")).await;
     assert_eq!(answer.status, 401);
 }
 
@@ -237,12 +244,17 @@ async fn application_services_make_their_users() {
     again.expect_error(400, "M_USER_IN_USE");
     let other = service.post("/v3/register", wanted("carol")).await;
     other.expect_error(400, "M_EXCLUSIVE");
-    let whoami = service.get("/v3/account/whoami?user_id=@bridge_carol:example.org").await;
+    let whoami = service
+        .get("/v3/account/whoami?user_id=@bridge_carol:example.org")
+        .await;
     whoami.expect(
         200,
         json!({ "user_id": "@bridge_carol:example.org", "is_guest": false }),
     );
-    let nobody = server.anonymous().post("/v3/register", wanted("bridge_dave")).await;
+    let nobody = server
+        .anonymous()
+        .post("/v3/register", wanted("bridge_dave"))
+        .await;
     nobody.expect_error(401, "M_MISSING_TOKEN");
 }
 
@@ -252,7 +264,8 @@ async fn registrations_are_limited_by_address() {
         config.rate_limits.enabled = true;
         config.rate_limits.registration.burst = 2;
     });
-    let nobody = server.await.anonymous();
+    let server = server.await;
+    let nobody = server.anonymous();
     for name in ["alice", "bob"] {
         nobody.post("/v3/register", body(name)).await.ok();
     }

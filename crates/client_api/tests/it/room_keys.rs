@@ -31,19 +31,31 @@ async fn create(client: &Client) -> String {
 async fn versions_are_made_changed_and_removed() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
-    alice.get("/v3/room_keys/version").await.expect_error(404, "M_NOT_FOUND");
+    alice
+        .get("/v3/room_keys/version")
+        .await
+        .expect_error(404, "M_NOT_FOUND");
     assert_eq!(create(&alice).await, "1");
     assert_eq!(create(&alice).await, "2");
     let mut told = backup();
     told["version"] = json!("2");
     told["etag"] = json!("0");
     told["count"] = json!(0);
-    alice.get("/v3/room_keys/version").await.expect(200, told.clone());
-    alice.get("/unstable/room_keys/version/2").await.expect(200, told);
+    alice
+        .get("/v3/room_keys/version")
+        .await
+        .expect(200, told.clone());
+    alice
+        .get("/unstable/room_keys/version/2")
+        .await
+        .expect(200, told);
 
     let mut changed = backup();
     changed["auth_data"] = json!({ "public_key": "other" });
-    alice.put("/v3/room_keys/version/2", changed).await.expect(200, json!({}));
+    alice
+        .put("/v3/room_keys/version/2", changed)
+        .await
+        .expect(200, json!({}));
     let told = alice.get("/v3/room_keys/version/2").await.ok();
     assert_eq!(told["auth_data"]["public_key"], "other");
     let mut other = backup();
@@ -51,10 +63,16 @@ async fn versions_are_made_changed_and_removed() {
     let refused = alice.put("/v3/room_keys/version/2", other).await;
     refused.expect_error(400, "M_INVALID_PARAM");
 
-    alice.delete("/v3/room_keys/version/2", json!({})).await.expect(200, json!({}));
+    alice
+        .delete("/v3/room_keys/version/2", json!({}))
+        .await
+        .expect(200, json!({}));
     for path in ["/v3/room_keys/version/2", "/v3/room_keys/version/x"] {
         alice.get(path).await.expect_error(404, "M_NOT_FOUND");
-        alice.delete(path, json!({})).await.expect_error(404, "M_NOT_FOUND");
+        alice
+            .delete(path, json!({}))
+            .await
+            .expect_error(404, "M_NOT_FOUND");
     }
     let newest = alice.get("/v3/room_keys/version").await.ok();
     assert_eq!(newest["version"], "1");
@@ -70,12 +88,18 @@ async fn keys_are_kept_by_room_and_session() {
     let room = format!("/v3/room_keys/keys/{ROOM}?version={version}");
     let all = format!("/v3/room_keys/keys?version={version}");
     alice.get(&one).await.expect_error(404, "M_NOT_FOUND");
-    alice.get(&room).await.expect(200, json!({ "sessions": {} }));
+    alice
+        .get(&room)
+        .await
+        .expect(200, json!({ "sessions": {} }));
     alice.get(&all).await.expect(200, json!({ "rooms": {} }));
 
     let first = alice.put(&one, key(5, false)).await.ok();
     assert_eq!(first["count"], 1);
-    let second = alice.put(&room, json!({ "sessions": { "s2": key(1, false) } })).await.ok();
+    let second = alice
+        .put(&room, json!({ "sessions": { "s2": key(1, false) } }))
+        .await
+        .ok();
     assert_eq!(second["count"], 2);
     assert_ne!(first["etag"], second["etag"]);
     let other = "!other:example.org";
@@ -125,9 +149,13 @@ async fn keys_go_into_the_newest_version_only() {
     let old = alice.put(&path("1"), key(1, false)).await;
     let old = old.expect_error(403, "M_WRONG_ROOM_KEYS_VERSION");
     assert_eq!(old["current_version"], "2");
-    let missing = alice.put(&format!("/v3/room_keys/keys/{ROOM}/s1"), key(1, false)).await;
+    let missing = alice
+        .put(&format!("/v3/room_keys/keys/{ROOM}/s1"), key(1, false))
+        .await;
     missing.expect_error(400, "M_MISSING_PARAM");
-    let wrong = alice.put(&path("2"), json!({ "first_message_index": "x" })).await;
+    let wrong = alice
+        .put(&path("2"), json!({ "first_message_index": "x" }))
+        .await;
     assert_eq!(wrong.status, 400);
     let others = server.user("bob").await.get("/v3/room_keys/version").await;
     others.expect_error(404, "M_NOT_FOUND");

@@ -6,9 +6,14 @@ use crate::harness::{Client, TestServer};
 
 /// The messages that a sync brings, and its token.
 async fn received(client: &Client, since: Option<&str>) -> (Vec<Value>, String) {
-    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+    let since = since
+        .map(|since| format!("&since={since}"))
+        .unwrap_or_default();
     let sync = client.get(&format!("/v3/sync?timeout=0{since}")).await.ok();
-    let events = sync["to_device"]["events"].as_array().cloned().unwrap_or_default();
+    let events = sync["to_device"]["events"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     (events, sync["next_batch"].as_str().unwrap().to_owned())
 }
 
@@ -26,9 +31,7 @@ async fn a_message_arrives_once_and_stays_until_it_is_received() {
         let path = format!("/v3/sendToDevice/{path}");
         alice.put(&path, body.clone()).await.expect(200, json!({}));
     }
-    let message = |kind: &str| {
-        json!({ "sender": alice.user_id, "type": kind, "content": { "body": "hello" } })
-    };
+    let message = |kind: &str| json!({ "sender": alice.user_id, "type": kind, "content": { "body": "hello" } });
     let expected = vec![message("m.one"), message("m.two")];
     let (first, since) = received(&bob, None).await;
     assert_eq!(first, expected);
@@ -50,7 +53,10 @@ async fn a_star_means_all_devices() {
         phone.user_id.clone(): { "*": { "n": 1 } },
         "@eve:elsewhere.org": { "*": { "n": 1 } },
     } });
-    alice.put("/unstable/sendToDevice/m.x/t1", body).await.expect(200, json!({}));
+    alice
+        .put("/unstable/sendToDevice/m.x/t1", body)
+        .await
+        .expect(200, json!({}));
     for client in [phone, laptop] {
         let (events, _) = received(&client, None).await;
         assert_eq!(events.len(), 1);
@@ -65,7 +71,11 @@ async fn bad_messages_are_refused() {
         (json!({}), 400, "M_BAD_JSON"),
         (json!({ "messages": [] }), 400, "M_BAD_JSON"),
         (json!({ "messages": { "nobody": {} } }), 400, "M_BAD_JSON"),
-        (json!({ "messages": { alice.user_id.clone(): { "*": 1 } } }), 400, "M_BAD_JSON"),
+        (
+            json!({ "messages": { alice.user_id.clone(): { "*": 1 } } }),
+            400,
+            "M_BAD_JSON",
+        ),
         (
             json!({ "messages": { alice.user_id.clone(): { "*": { "x": "x".repeat(70_000) } } } }),
             413,

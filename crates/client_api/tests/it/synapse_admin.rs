@@ -23,7 +23,11 @@ async fn with_secret() -> TestServer {
 }
 
 async fn nonce(server: &TestServer) -> String {
-    let answer = server.anonymous().get(PATH).await.expect(200, json!({ "nonce": ANY }));
+    let answer = server
+        .anonymous()
+        .get(PATH)
+        .await
+        .expect(200, json!({ "nonce": ANY }));
     answer["nonce"].as_str().unwrap().to_owned()
 }
 
@@ -82,15 +86,25 @@ async fn others_do_not() {
     wrong.expect_error(403, "M_FORBIDDEN");
     let unknown = nobody.post(PATH, body("unknown", "00")).await;
     unknown.expect_error(400, "M_UNKNOWN");
-    nobody.post(PATH, json!({})).await.expect_error(400, "M_BAD_JSON");
+    nobody
+        .post(PATH, json!({}))
+        .await
+        .expect_error(400, "M_BAD_JSON");
     let late = nonce(&server).await;
     server.clock.advance_ms(60_001);
     let mac = mac(&[&late, "root", PASSWORD, "notadmin"]);
-    nobody.post(PATH, body(&late, &mac)).await.expect_error(400, "M_UNKNOWN");
+    nobody
+        .post(PATH, body(&late, &mac))
+        .await
+        .expect_error(400, "M_UNKNOWN");
 }
 
 #[tokio::test]
 async fn without_a_secret_there_is_nothing() {
     let server = TestServer::start().await;
-    server.anonymous().get(PATH).await.expect_error(400, "M_UNKNOWN");
+    server
+        .anonymous()
+        .get(PATH)
+        .await
+        .expect_error(400, "M_UNKNOWN");
 }

@@ -10,17 +10,23 @@ async fn users_are_found_by_id_and_name() {
     let alice = server.user("alice").await;
     let bob = server.user("bob").await;
     let path = format!("/v3/profile/{}/displayname", bob.user_id);
-    bob.put(&path, json!({ "displayname": "Robert Smith" })).await.ok();
+    bob.put(&path, json!({ "displayname": "Robert Smith" }))
+        .await
+        .ok();
     let found = json!({
         "results": [{ "user_id": "@bob:example.org", "display_name": "Robert Smith" }],
         "limited": false,
     });
     for term in ["bob", "BOB", "smith", " Robert"] {
-        let answer = alice.post("/v3/user_directory/search", json!({ "search_term": term })).await;
+        let answer = alice
+            .post("/v3/user_directory/search", json!({ "search_term": term }))
+            .await;
         answer.expect(200, found.clone());
     }
     for term in ["carol", "", "alice"] {
-        let answer = alice.post("/r0/user_directory/search", json!({ "search_term": term })).await;
+        let answer = alice
+            .post("/r0/user_directory/search", json!({ "search_term": term }))
+            .await;
         answer.expect(200, json!({ "results": [], "limited": false }));
     }
     let missing = alice.post("/v3/user_directory/search", json!({})).await;
