@@ -1,4 +1,4 @@
-//! `lyceum user …`: by the running server if there is one, else on the data itself.
+//! `lyceum user …` and `lyceum token …`: by the running server if there is one, else on the data itself.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -12,13 +12,14 @@ use lyceum_server::{
         passwords::{self, EndSessions},
         registration::{self, NewAccount},
     },
+    administration::provisioning,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, UserCommand, configuration, control, serve};
+use crate::{Place, TokenCommand, UserCommand, configuration, control, serve};
 
 /// What is to be done.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Make a user.
     Add {
@@ -30,6 +31,10 @@ pub(crate) enum Order {
     Passwd { name: String, password: String },
     /// Make somebody an admin, or no longer.
     Admin { name: String, is_admin: bool },
+    /// Make a token for provisioning.
+    Provision { name: String },
+    /// End the tokens for provisioning.
+    RevokeProvisioning { name: String },
 }
 
 /// Carries a command out.
@@ -53,8 +58,22 @@ pub(crate) fn run(command: UserCommand, place: &Place) -> anyhow::Result<()> {
             is_admin: !revoke,
         },
     };
+    give(&order, place)
+}
+
+/// Carries a command about tokens out.
+pub(crate) fn run_token(command: TokenCommand, place: &Place) -> anyhow::Result<()> {
+    let order = match command {
+        TokenCommand::Provision { user } => Order::Provision { name: user },
+        TokenCommand::Revoke { user } => Order::RevokeProvisioning { name: user },
+    };
+    give(&order, place)
+}
+
+/// Gives an order to the running server, or carries it out here.
+fn give(order: &Order, place: &Place) -> anyhow::Result<()> {
     let mut config = configuration::load(place)?;
-    if let Some(said) = control::order(&config.data_dir, &order)? {
+    if let Some(said) = control::order(&config.data_dir, order)? {
         println!("{said}");
         return Ok(());
     }
@@ -65,7 +84,7 @@ pub(crate) fn run(command: UserCommand, place: &Place) -> anyhow::Result<()> {
     let said = runtime.block_on(async {
         std::fs::create_dir_all(&config.data_dir)?;
         let server = serve::start(config).await?;
-        let said = carry_out(&server, order).await;
+        let said = carry_out(&server, order.clone()).await;
         server.stop().await;
         said
     })?;
@@ -126,6 +145,16 @@ pub(crate) async fn carry_out(server: &Server, order: Order) -> anyhow::Result<S
                 "is no admin any more"
             };
             Ok(format!("{user_id} {now}."))
+        }
+        Order::Provision { name } => {
+            let (user_id, token) = provisioning::make_token(server, &name).await?;
+            tracing::info!(%user_id, "a token for provisioning was made");
+            Ok(token)
+        }
+        Order::RevokeProvisioning { name } => {
+            let user = existing(server, &name).await?;
+            let count = provisioning::revoke_tokens(server, &user.user_id).await?;
+            Ok(format!("{count} tokens for provisioning have ended."))
         }
     }
 }

@@ -37,6 +37,13 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Manage tokens for programs, whether the server runs or not.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Manage users, whether the server runs or not.
     User {
         #[command(subcommand)]
@@ -61,6 +68,23 @@ struct Place {
     /// The server's name: the part after the colon of user ids.
     #[arg(long, global = true, value_name = "NAME")]
     server_name: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Make a token for a learning platform: it makes accounts and fills rooms, and nothing else.
+    Provision {
+        /// The user name of the account that acts with it, without @ and server name. It is made
+        /// if it is not there.
+        #[arg(long, default_value = "moodle.provisioning")]
+        user: String,
+    },
+    /// End all tokens for provisioning of an account.
+    Revoke {
+        /// The user name.
+        #[arg(long, default_value = "moodle.provisioning")]
+        user: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -107,6 +131,7 @@ fn main() -> ExitCode {
             place,
         } => configuration::print(&place),
         Command::User { command, place } => commands::run(command, &place),
+        Command::Token { command, place } => commands::run_token(command, &place),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

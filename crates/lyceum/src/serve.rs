@@ -124,6 +124,7 @@ fn router(app: &Arc<App>, metrics: &Arc<Metrics>, serves: &[Serves]) -> Router {
         router = router.merge(lyceum_client_api::router());
     }
     if serves.contains(&Serves::Admin) {
+        router = router.merge(lyceum_admin_api::router());
         router = router.merge(metrics.routes());
     }
     if serves.contains(&Serves::Web) {

@@ -1,0 +1,60 @@
+//! `/_synapse/admin/…`.
+
+mod join;
+mod rooms;
+mod users;
+
+use std::sync::Arc;
+
+use axum::{Router, routing::MethodRouter};
+use lyceum_edge::{App, Refusal, json};
+use lyceum_model::MatrixError;
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde_json::json;
+
+pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
+    for add in [join::routes, rooms::routes, users::routes] {
+        router = add(router);
+    }
+    router
+}
+
+/// Adds an endpoint under `/_synapse/admin/v1`.
+fn v1(
+    router: Router<Arc<App>>,
+    path: &str,
+    methods: MethodRouter<Arc<App>>,
+) -> Router<Arc<App>> {
+    router.route(&format!("/_synapse/admin/v1{path}"), methods)
+}
+
+/// Adds an endpoint under `/_synapse/admin/v2`.
+fn v2(
+    router: Router<Arc<App>>,
+    path: &str,
+    methods: MethodRouter<Arc<App>>,
+) -> Router<Arc<App>> {
+    router.route(&format!("/_synapse/admin/v2{path}"), methods)
+}
+
+/// A user id in Synapse's words.
+fn user_id(text: &str) -> Result<OwnedUserId, Refusal> {
+    UserId::parse(text).map_err(|_| {
+        MatrixError::invalid_param(format!("Expected a user ID, got {text:?}")).into()
+    })
+}
+
+/// A room id in Synapse's words.
+fn room_id(text: &str) -> Result<OwnedRoomId, Refusal> {
+    RoomId::parse(text)
+        .map_err(|_| MatrixError::unknown(format!("{text} is not a legal room ID")).into())
+}
+
+/// An empty object.
+fn done() -> axum::response::Response {
+    json(&json!({}))
+}
+
+fn refused(error: impl Into<MatrixError>) -> Refusal {
+    Refusal(error.into())
+}
