@@ -1,0 +1,4 @@
+//! The program as programs meet it: a process of its own for each test, plain TCP.
+
+mod moodle;
+mod process;
