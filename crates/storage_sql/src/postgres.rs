@@ -289,7 +289,7 @@ impl Follower {
                 runtime.spawn(forward_notices(connection, Arc::clone(&self.look)));
                 self.follow(&client).await
             });
-            if let Err(error) = result { eprintln!("FOLLOW {error}");
+            if let Err(error) = result {
                 if matches!(error, StorageError::Broken(_)) {
                     tracing::error!(%error, "this node does not see what others commit");
                 } else {

@@ -12,6 +12,8 @@ use crate::{ledger::RoomEntry, sql::params, transaction_key::bucket_of};
 
 /// How long a transaction is remembered at least.
 const TRANSACTION_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a token is remembered after its end: its client then learns that it may be renewed.
+const ENDED_TOKEN_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// The stored number of a presence state.
 pub(crate) fn presence_code(state: PresenceState) -> i64 {
@@ -345,10 +347,11 @@ impl Apply<'_> {
 
     fn expire(&mut self, now: Timestamp) -> Result<(), StorageError> {
         self.flush()?;
+        let ended = Timestamp(now.0.saturating_sub(ENDED_TOKEN_KEPT_MS));
         self.sql
             .execute("DELETE FROM tickets WHERE expires < ?1", params![now])?;
         self.sql
-            .execute("DELETE FROM tokens WHERE expires < ?1", params![now])?;
+            .execute("DELETE FROM tokens WHERE expires < ?1", params![ended])?;
         let oldest = Timestamp(now.0.saturating_sub(TRANSACTION_KEPT_MS));
         self.sql.execute(
             "DELETE FROM transactions WHERE bucket <= ?1 AND at < ?2",

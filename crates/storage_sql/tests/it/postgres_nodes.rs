@@ -41,8 +41,17 @@ impl Node {
     /// Waits until this node knows of a commit.
     async fn reach(&self, position: Position) {
         let wait = async {
-            while self.store.position() < position {
+            while self
+                .told
+                .lock()
+                .last()
+                .is_none_or(|told| told.position < position)
+            {
                 self.was_told.notified().await;
+            }
+            // The listener is told a moment before the position is there.
+            while self.store.position() < position {
+                tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(PATIENCE, wait)

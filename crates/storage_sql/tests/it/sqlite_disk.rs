@@ -255,7 +255,13 @@ async fn events_whose_hashes_collide_are_told_apart() {
     assert_eq!(changed, 1);
     drop(file);
     let store = open(&folder, SqliteOptions::default());
-    assert!(store.events(std::slice::from_ref(&head)).await.unwrap().is_empty());
+    assert!(
+        store
+            .events(std::slice::from_ref(&head))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // Its hash is another one now; so the state is told in another way.
     let mut second = second;
     for change in &mut second.changes {
@@ -268,7 +274,10 @@ async fn events_whose_hashes_collide_are_told_apart() {
     let found = store.events(std::slice::from_ref(&head)).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].event.id, head);
-    assert!(store.events(&[first]).await.unwrap().is_empty(), "it lies elsewhere now");
+    assert!(
+        store.events(&[first]).await.unwrap().is_empty(),
+        "it lies elsewhere now"
+    );
 }
 
 #[tokio::test]
