@@ -469,7 +469,8 @@ pub enum AccountChange {
     PutTicket(Ticket),
     /// It is used up.
     RemoveTicket(TicketKind, String),
-    /// Short-lived secrets, tokens and typing notices that ended before this time may go.
+    /// Short-lived secrets and typing notices that ended before this time may go, and tokens that
+    /// ended a week before it.
     Expire(Timestamp),
     /// Account data is set or deleted.
     AccountData {

@@ -107,22 +107,16 @@ fn is_right(secret: &str, signed: &Signed<'_>, mac: &str) -> bool {
         Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     hmac.update(signed.nonce.as_bytes());
     let right = if signed.is_admin { "admin" } else { "notadmin" };
-    for part in [
-        Some(signed.username),
-        Some(signed.password),
-        Some(right),
-        signed.kind,
-    ] {
-        if let Some(part) = part {
-            hmac.update(b"\x00");
-            hmac.update(part.as_bytes());
-        }
+    let parts = [signed.username, signed.password, right];
+    for part in parts.into_iter().chain(signed.kind) {
+        hmac.update(b"\x00");
+        hmac.update(part.as_bytes());
     }
     hmac.verify_slice(&shown).is_ok()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
     (0..text.len() / 2)

@@ -10,6 +10,9 @@ use super::data::{Backup, Data, retain, set};
 /// How long a transaction is remembered at least.
 const TRANSACTION_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// How long a token is remembered after its end: its client then learns that it may be renewed.
+const ENDED_TOKEN_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
 impl Data {
     pub(super) fn change_account(&mut self, change: &AccountChange) {
         let position = self.position;
@@ -266,8 +269,9 @@ impl Data {
     fn expire(&mut self, now: Timestamp) {
         let oldest = Timestamp(now.0.saturating_sub(TRANSACTION_KEPT_MS));
         retain(&mut self.tickets, |_, ticket| ticket.expires >= now);
+        let ended = Timestamp(now.0.saturating_sub(ENDED_TOKEN_KEPT_MS));
         retain(&mut self.tokens, |_, token| {
-            token.expires.is_none_or(|expires| expires >= now)
+            token.expires.is_none_or(|expires| expires >= ended)
         });
         retain(&mut self.transactions, |_, (_, at)| *at >= oldest);
     }

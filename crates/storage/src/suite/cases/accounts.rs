@@ -278,8 +278,8 @@ async fn short_lived_things_expire(case: &Case<'_>) {
         AccountChange::PutTicket(ticket("exp-gone", NOW.0 - 1)).into(),
         AccountChange::PutTicket(ticket("exp-kept", NOW.0)).into(),
         AccountChange::PutTicket(ticket("exp-used", NOW.0 + 9)).into(),
-        AccountChange::PutToken(ending(111, NOW.0 - 1)).into(),
-        AccountChange::PutToken(ending(112, NOW.0)).into(),
+        AccountChange::PutToken(ending(111, NOW.0 - 7 * DAY_MS - 1)).into(),
+        AccountChange::PutToken(ending(112, NOW.0 - 7 * DAY_MS)).into(),
         AccountChange::PutToken(token(113, "exp", None)).into(),
         transaction("gone", NOW.0 - DAY_MS - 1).into(),
         transaction("kept", NOW.0 - DAY_MS).into(),
@@ -306,7 +306,10 @@ async fn short_lived_things_expire(case: &Case<'_>) {
         assert_eq!(found.is_some(), is_there, "{key}");
     }
     let tokens = case.store.tokens_of(&user("exp")).await.expect("an answer");
-    assert_eq!(tokens, [ending(112, NOW.0), token(113, "exp", None)]);
+    assert_eq!(tokens, [
+            ending(112, NOW.0 - 7 * DAY_MS),
+            token(113, "exp", None)
+        ]);
     for (name, is_there) in [("gone", false), ("kept", true)] {
         let found = case.store.transaction(&id(name)).await.expect("an answer");
         assert_eq!(found.is_some(), is_there, "{name}");
