@@ -1,5 +1,7 @@
 //! `/keys/…`.
 
+mod changes;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

@@ -156,29 +156,44 @@ async fn from_storage(
             .collect(),
         neighbours: BTreeSet::new(),
     };
-    for room_id in changes.timelines {
-        let Some(last) = last_event(server, &room_id, to).await? else {
-            continue;
-        };
-        let first = last_event(server, &room_id, from).await?;
-        let after = |event_id| StateOf {
-            event_id,
-            side: StateSide::After,
-        };
-        let entries = store
-            .state_difference(first.map(after), after(last))
-            .await?;
-        for event in entries.unwrap_or_default() {
-            if &*event.kind == "m.room.member"
-                && let Some(key) = &event.state_key
-                && let Ok(neighbour) = UserId::parse(&**key)
-                && neighbour != user_id
-            {
+    let timelines: BTreeSet<OwnedRoomId> = changes.timelines.into_iter().collect();
+    for room_id in timelines.union(&happened.own_rooms) {
+        for neighbour in changed_members(server, room_id, from, to).await? {
+            if neighbour != user_id {
                 happened.neighbours.insert((room_id.clone(), neighbour));
             }
         }
     }
     Ok(happened)
+}
+
+/// Users whose member events in a room differ between two commits.
+async fn changed_members(
+    server: &Server,
+    room_id: &RoomId,
+    from: Position,
+    to: Position,
+) -> Result<Vec<OwnedUserId>, StorageError> {
+    let Some(last) = last_event(server, room_id, to).await? else {
+        return Ok(Vec::new());
+    };
+    let first = last_event(server, room_id, from).await?;
+    let after = |event_id| StateOf {
+        event_id,
+        side: StateSide::After,
+    };
+    let entries = server
+        .store
+        .state_difference(first.map(after), after(last))
+        .await?;
+    let members = entries.unwrap_or_default().into_iter().filter_map(|event| {
+        let key = event
+            .state_key
+            .as_deref()
+            .filter(|_| &*event.kind == "m.room.member")?;
+        UserId::parse(key).ok()
+    });
+    Ok(members.collect())
 }
 
 /// The newest timeline event of a room in commits up to `at`.
