@@ -1,7 +1,7 @@
 // The finer points of the Client-Server API that chat clients rest on, asked for without a client library.
 import http from "node:http";
 import zlib from "node:zlib";
-import { check, expect, expectEqual, finish, password, png, register, request, suite, until, url } from "./harness.mjs";
+import { animatedGif, check, expect, expectEqual, finish, imageSize, password, png, register, request, suite, until, url } from "./harness.mjs";
 
 suite("features");
 
@@ -623,6 +623,159 @@ await check("media: legacy and authenticated addresses, a name in the path, HEAD
     expect(same.content_uri !== upload.content_uri, "the same bytes get an address of their own");
     const nobody = await request("POST", "/_matrix/media/v3/upload", { raw: bytes, headers: { "content-type": "image/png" } });
     expectEqual([nobody.status, nobody.json.errcode], [401, "M_MISSING_TOKEN"], "an upload without a login");
+});
+
+await check("an upload that was promised is waited for", async () => {
+    const created = await request("POST", "/_matrix/media/v1/create", { token: ann.accessToken });
+    const path = created.json.content_uri.slice("mxc://".length);
+    const waiting = request("GET", `/_matrix/client/v1/media/download/${path}?timeout_ms=15000`, { token: ben.accessToken });
+    const stranger = await request("PUT", `/_matrix/media/v3/upload/${path}`, { token: ben.accessToken, raw: "not mine", headers: { "content-type": "text/plain" } });
+    expectEqual([stranger.status, stranger.json.errcode], [403, "M_FORBIDDEN"], "somebody else uploading");
+    const put = await request("PUT", `/_matrix/media/v3/upload/${path}`, { token: ann.accessToken, raw: "here it is", headers: { "content-type": "text/plain" } });
+    expectEqual(put.status, 200, "upload");
+    const got = await waiting;
+    expectEqual([got.status, got.bytes.toString()], [200, "here it is"], "what the waiting one got");
+});
+
+await check("thumbnails: larger than the original, animated or not", async () => {
+    const upload = async (bytes, type) => (await request("POST", "/_matrix/media/v3/upload", { token: ann.accessToken, raw: bytes, headers: { "content-type": type } })).json.content_uri.slice("mxc://".length);
+    const thumbnail = (path, query) => request("GET", `/_matrix/client/v1/media/thumbnail/${path}?${query}`, { token: ben.accessToken });
+    const small = await upload(png(50, 40), "image/png");
+    const larger = await thumbnail(small, "width=800&height=600&method=scale");
+    expect(larger.status === 200 && imageSize(larger.bytes)[0] <= 800, `larger than the original: ${larger.status}`);
+    const moving = await upload(animatedGif(120, 90, 3), "image/gif");
+    const still = await thumbnail(moving, "width=32&height=32&method=crop&animated=false");
+    expect(still.status === 200, `still: ${still.status} ${still.bytes.toString("latin1").slice(0, 100)}`);
+    expect(!["image/gif"].includes(still.headers.get("content-type")), `a still one: ${still.headers.get("content-type")}`);
+    if (ours) {
+        const animated = await thumbnail(moving, "width=32&height=32&method=scale&animated=true");
+        expect(["image/gif", "image/webp", "image/png", "image/apng"].includes(animated.headers.get("content-type")) && animated.status === 200, `animated: ${animated.status} ${animated.headers.get("content-type")}`);
+        const many = animated.headers.get("content-type") === "image/gif" ? animated.bytes.toString("latin1").split("\x21\xf9\x04").length - 1 : 2;
+        expect(many >= 2, `frames of the animated thumbnail: ${many}`);
+    }
+});
+
+await check("a deactivated and erased user: messages stay for who had them, not for who comes later", async () => {
+    const eve = await register("erased");
+    const room = await makeRoom(ann, { preset: "public_chat" });
+    await join(eve, room);
+    await join(ben, room);
+    const said = await say(eve, room, "please forget this");
+    const { json } = await ask(eve, "POST", "/account/deactivate", { erase: true });
+    await done(eve, "POST", "/account/deactivate", { erase: true, auth: { type: "m.login.password", identifier: { type: "m.id.user", user: eve.userId }, password, session: json.session } });
+    await until("eve has left", async () => !(await done(ann, "GET", `/rooms/${e(room)}/joined_members`)).joined[eve.userId]);
+    expectEqual((await done(ben, "GET", `/rooms/${e(room)}/event/${e(said)}`)).content.body, "please forget this", "for who was there");
+    await join(cyn, room);
+    const seen = (await done(cyn, "GET", `/rooms/${e(room)}/messages?dir=b&limit=30`)).chunk.find((event) => event.event_id === said);
+    expectEqual(seen.content, {}, "for who came later");
+    await not(ann, "GET", `/profile/${e(eve.userId)}/displayname`, undefined, [403, 404], ["M_NOT_FOUND", "M_FORBIDDEN"]);
+});
+
+await check("a restricted join names who vouches", async () => {
+    const space = await makeRoom(ann, { preset: "public_chat", creation_content: { type: "m.space" } });
+    const room = await makeRoom(ann, { room_version: "10", initial_state: [{ type: "m.room.join_rules", state_key: "", content: { join_rule: "restricted", allow: [{ type: "m.room_membership", room_id: space }] } }] });
+    await join(ben, space);
+    await join(ben, room);
+    expectEqual((await stateOf(ann, room, "m.room.member", ben.userId)).join_authorised_via_users_server, ann.userId, "who vouches");
+});
+
+await check("an upgrade takes over power levels, bans, join rule, aliases, and closes the old room", async () => {
+    const alias = `#up-${Date.now()}:${ann.serverName}`;
+    const room = await makeRoom(ann, { room_version: "10", preset: "public_chat", name: "Old", topic: "kept", power_level_content_override: { users: { [ann.userId]: 100, [ben.userId]: 50 } } });
+    await join(ben, room);
+    await done(ann, "PUT", `/directory/room/${e(alias)}`, { room_id: room });
+    await put(ann, room, "m.room.canonical_alias", { alias });
+    await done(ann, "POST", `/rooms/${e(room)}/ban`, { user_id: dan.userId });
+    await not(ben, "POST", `/rooms/${e(room)}/upgrade`, { new_version: "11" }, 403, "M_FORBIDDEN");
+    await not(ann, "POST", `/rooms/${e(room)}/upgrade`, { new_version: "nonsense" }, 400, "M_UNSUPPORTED_ROOM_VERSION");
+    const { replacement_room: next } = await done(ann, "POST", `/rooms/${e(room)}/upgrade`, { new_version: "11" });
+    expectEqual((await stateOf(ann, next, "m.room.power_levels")).users[ben.userId], 50, "power level");
+    expectEqual((await stateOf(ann, next, "m.room.join_rules")).join_rule, "public", "join rule");
+    expectEqual((await stateOf(ann, next, "m.room.topic")).topic, "kept", "topic");
+    expectEqual((await stateOf(ann, next, "m.room.member", dan.userId)).membership, "ban", "ban");
+    await until("the alias moves", async () => (await done(ben, "GET", `/directory/room/${e(alias)}`)).room_id === next);
+    expectEqual((await stateOf(ann, next, "m.room.canonical_alias")).alias, alias, "canonical alias");
+    const levels = await stateOf(ann, room, "m.room.power_levels");
+    expect(levels.events_default >= 50 && levels.invite >= 50, `the old room is closed to talk and invites: ${JSON.stringify(levels)}`);
+});
+
+await check("old names of the encryption endpoints", async () => {
+    for (const version of ["r0", "v3", "unstable"]) {
+        for (const [method, path, body, statuses] of [
+            ["POST", "/keys/query", { device_keys: { [ben.userId]: [] } }, [200]],
+            ["POST", "/keys/upload", {}, [200]],
+            ["POST", "/keys/claim", { one_time_keys: {} }, [200]],
+            ["GET", "/room_keys/version", undefined, [404]],
+            ["PUT", `/sendToDevice/org.example.old/${version}${(transaction += 1)}`, { messages: {} }, [200]],
+        ]) {
+            const answer = await request(method, `/_matrix/client/${version}${path}`, { token: ann.accessToken, body });
+            expect(statuses.includes(answer.status) && answer.json.errcode !== "M_UNRECOGNIZED", `${version}${path}: ${answer.status} ${answer.bytes.toString().slice(0, 100)}`);
+        }
+    }
+    const signing = await request("POST", "/_matrix/client/unstable/keys/device_signing/upload", { token: ann.accessToken, body: {} });
+    expect(signing.json.errcode !== "M_UNRECOGNIZED", `device_signing/upload: ${signing.status}`);
+    const answer = await sync(ann);
+    if (ours) expect(Array.isArray(answer["org.matrix.msc2732.device_unused_fallback_key_types"] ?? answer.device_unused_fallback_key_types), "fallback key types");
+});
+
+await check("key backup: by room, by session, counts and deletion", async () => {
+    const session = (index) => ({ first_message_index: index, forwarded_count: 0, is_verified: true, session_data: { ciphertext: "c", ephemeral: "e", mac: "m" } });
+    const { version } = await done(dan, "POST", "/room_keys/version", { algorithm: "m.megolm_backup.v1.curve25519-aes-sha2", auth_data: { public_key: "abc", signatures: {} } });
+    const at = (path) => `/room_keys/keys${path}?version=${version}`;
+    expectEqual((await done(dan, "PUT", at("/!a:x/s1"), session(1))).count, 1, "one");
+    expectEqual((await done(dan, "PUT", at("/!a:x"), { sessions: { s2: session(1), s3: session(1) } })).count, 3, "three");
+    expectEqual((await done(dan, "PUT", at(""), { rooms: { "!b:x": { sessions: { s1: session(1) } } } })).count, 4, "four");
+    expectEqual(Object.keys((await done(dan, "GET", at("/!a:x"))).sessions).sort(), ["s1", "s2", "s3"], "of a room");
+    await not(dan, "GET", at("/!a:x/nothing"), undefined, 404, "M_NOT_FOUND");
+    expectEqual((await done(dan, "GET", at("/!nothing:x"))).sessions, {}, "of a room without any");
+    expectEqual((await done(dan, "DELETE", at("/!a:x/s1"))).count, 3, "after deleting one");
+    expectEqual((await done(dan, "DELETE", at("/!a:x"))).count, 1, "after deleting a room's");
+    const before = await done(dan, "GET", `/room_keys/version/${version}`);
+    await done(dan, "PUT", `/room_keys/version/${version}`, { algorithm: before.algorithm, auth_data: { public_key: "abc", signatures: { x: {} } }, version });
+    expectEqual((await done(dan, "GET", "/room_keys/version")).auth_data.signatures, { x: {} }, "auth_data changed");
+    await not(dan, "PUT", `/room_keys/version/${version}`, { algorithm: "another", auth_data: {}, version }, 400, ["M_INVALID_PARAM", "M_UNKNOWN"]);
+    expectEqual((await done(dan, "DELETE", at(""))).count, 0, "after deleting all");
+    await done(dan, "DELETE", `/room_keys/version/${version}`);
+    await not(dan, "GET", "/room_keys/version", undefined, 404, "M_NOT_FOUND");
+});
+
+await check("spaces: the hierarchy, and an event by its time", async () => {
+    const space = await makeRoom(ann, { name: "Space", preset: "public_chat", creation_content: { type: "m.space" } });
+    const open = await makeRoom(ann, { name: "Open", preset: "public_chat" });
+    const closed = await makeRoom(ann, { name: "Closed" });
+    for (const child of [open, closed]) await put(ann, space, "m.space.child", { via: [ann.serverName] }, child);
+    const rooms = async (user) => (await request("GET", `/_matrix/client/v1/rooms/${e(space)}/hierarchy`, { token: user.accessToken })).json.rooms.map((room) => room.name);
+    expectEqual((await rooms(ann)).sort(), ["Closed", "Open", "Space"], "for a member");
+    expectEqual((await rooms(ben)).sort(), ["Open", "Space"], "for somebody else");
+    const said = await say(ann, open, "at a time");
+    const event = await done(ann, "GET", `/rooms/${e(open)}/event/${e(said)}`);
+    const found = await request("GET", `/_matrix/client/v1/rooms/${e(open)}/timestamp_to_event?ts=${event.origin_server_ts}&dir=b`, { token: ann.accessToken });
+    expectEqual(found.json.event_id, said, "the event at that time");
+});
+
+await check("registration: names in lower case, inhibit_login, what is asked twice", async () => {
+    const flows = await request("POST", v3("/register"), { body: {} });
+    if (flows.status !== 401) return;
+    const name = `Mixed-${Date.now()}`;
+    const answer = await done(undefined, "POST", "/register", { username: name.toLowerCase(), password, inhibit_login: true, auth: { type: "m.login.dummy", session: flows.json.session } });
+    expect(answer.user_id === `@${name.toLowerCase()}:${ann.serverName}` && !answer.access_token, `${JSON.stringify(answer)}`);
+});
+
+await check("the user directory finds people of shared and public rooms", async () => {
+    const word = `quokka${Date.now()}`;
+    const person = await register("findme");
+    await done(person, "PUT", `/profile/${e(person.userId)}/displayname`, { displayname: `The ${word}` });
+    const room = await makeRoom(person, { preset: "public_chat", visibility: "public" });
+    await join(ben, room);
+    await until("found", async () => (await done(ben, "POST", "/user_directory/search", { search_term: word })).results.some((one) => one.user_id === person.userId));
+});
+
+await check("small things that Element asks for at its start", async () => {
+    for (const path of ["/voip/turnServer", "/thirdparty/protocols", "/pushers", "/account/3pid", "/pushrules/", "/capabilities", "/devices", "/joined_rooms"]) {
+        const answer = await ask(ann, "GET", path);
+        expect([200, 404].includes(answer.status) && answer.json, `${path}: ${answer.status} ${answer.bytes.toString().slice(0, 100)}`);
+        if (["/pushers", "/account/3pid", "/pushrules/", "/voip/turnServer"].includes(path)) expectEqual(answer.status, 200, path);
+    }
 });
 
 await check("answers are compressed when asked", async () => {

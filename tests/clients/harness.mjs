@@ -191,6 +191,39 @@ function crc32(bytes) {
     return (crc ^ 0xffffffff) >>> 0;
 }
 
+/** An animated GIF with one plain colour a frame. */
+export function animatedGif(width, height, frames) {
+    const parts = [Buffer.from("GIF89a", "latin1"), Buffer.from([width & 255, width >> 8, height & 255, height >> 8, 0x91, 0, 0])];
+    parts.push(Buffer.from([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255]));
+    parts.push(Buffer.from([0x21, 0xff, 11]), Buffer.from("NETSCAPE2.0", "latin1"), Buffer.from([3, 1, 0, 0, 0]));
+    for (let frame = 0; frame < frames; frame += 1) {
+        parts.push(Buffer.from([0x21, 0xf9, 4, 0, 20, 0, 0, 0]), Buffer.from([0x2c, 0, 0, 0, 0, width & 255, width >> 8, height & 255, height >> 8, 0, 2]));
+        // LZW with codes of three bits and a clear code before each pixel, so that the table never grows.
+        const codes = [];
+        for (let pixel = 0; pixel < width * height; pixel += 1) codes.push(4, frame % 4);
+        codes.push(5);
+        let bits = 0, held = 0;
+        const bytes = [];
+        for (const code of codes) {
+            bits |= code << held;
+            held += 3;
+            while (held >= 8) {
+                bytes.push(bits & 255);
+                bits >>= 8;
+                held -= 8;
+            }
+        }
+        if (held) bytes.push(bits);
+        for (let at = 0; at < bytes.length; at += 255) {
+            const block = bytes.slice(at, at + 255);
+            parts.push(Buffer.from([block.length, ...block]));
+        }
+        parts.push(Buffer.from([0]));
+    }
+    parts.push(Buffer.from([0x3b]));
+    return Buffer.concat(parts);
+}
+
 /** Width and height that an image's own header claims (PNG, JPEG, WebP or GIF). */
 export function imageSize(bytes) {
     if (bytes.readUInt32BE(0) === 0x89504e47) return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];

@@ -332,6 +332,30 @@ def rate_limits(folder):
 
 
 @check
+def short_sessions(folder):
+    """an access token that can be refreshed ends softly, and its refresh token gives the next"""
+    port = free_port()
+    (folder / "short.toml").write_text('[registration]\nmode = "open"\n[sessions]\naccess_token_lifetime_ms = 400\n')
+    with Running(folder, "--config", "short.toml", "--data", str(folder / "d"), "--listen", f"127.0.0.1:{port}", port=port) as server:
+        server.wait()
+        v3 = f"{server.url}/_matrix/client/v3"
+        _, challenge = ask("POST", f"{v3}/register", {"username": "ann", "password": PASSWORD})
+        _, user = ask("POST", f"{v3}/register", {"username": "ann", "password": PASSWORD, "refresh_token": True, "auth": {"type": "m.login.dummy", "session": challenge.get("session")}})
+        expect(user["expires_in_ms"] == 400 and user["refresh_token"], f"{user}")
+        end = time.monotonic() + 5
+        while (answer := ask("GET", f"{v3}/account/whoami", token=user["access_token"]))[0] == 200:
+            expect(time.monotonic() < end, "the token does not end")
+            time.sleep(0.05)
+        expect(answer[0] == 401 and answer[1]["errcode"] == "M_UNKNOWN_TOKEN" and answer[1].get("soft_logout") is True, f"{answer}")
+        status, fresh = ask("POST", f"{v3}/refresh", {"refresh_token": user["refresh_token"]})
+        expect(status == 200 and ask("GET", f"{v3}/account/whoami", token=fresh["access_token"])[0] == 200, f"{status} {fresh}")
+        status, again = ask("POST", f"{v3}/refresh", {"refresh_token": user["refresh_token"]})
+        expect(status in (401, 403), f"a refresh token that was used and whose successor was used: {status} {again}")
+        status, plain = log_in(server.url, "ann")
+        expect("expires_in_ms" not in plain and "refresh_token" not in plain, f"who does not ask for it has no such token: {plain}")
+
+
+@check
 def media_settings(folder):
     """uploads have a limit, and media without a login can be switched off"""
     port = free_port()
