@@ -153,7 +153,10 @@ impl Shared {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(key) = next else { return };
-            let answer = self.make(key);
+            // Each picture has a thread of its own: when it ends, the allocator gives the memory
+            // of the decoded picture back, which an idle worker would keep.
+            let answer = thread::scope(|scope| scope.spawn(|| self.make(key)).join())
+                .unwrap_or_else(|_| Err(ThumbnailError::NotAnImage));
             let waiting = self.waiting().remove(&key).unwrap_or_default();
             for sender in waiting {
                 // Who no longer waits does not need it.
