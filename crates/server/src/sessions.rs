@@ -8,6 +8,8 @@ use parking_lot::RwLock;
 use ruma_common::{OwnedDeviceId, OwnedUserId, UserId};
 use sha2::{Digest, Sha256};
 
+use crate::accounts::refresh;
+
 /// How many tokens are remembered.
 const SESSIONS_MAX: usize = 100_000;
 
@@ -95,6 +97,7 @@ impl Sessions {
     ) -> Result<Arc<Session>, Unauthenticated> {
         let hash = hash_of(token);
         let remembered = self.remembered.read().by_hash.get(&hash).cloned();
+        let is_first_use = remembered.is_none();
         let session = match remembered {
             Some(session) => session,
             None => self.load(store, hash).await?,
@@ -104,6 +107,9 @@ impl Sessions {
         }
         if session.is_locked {
             return Err(Unauthenticated::Locked);
+        }
+        if is_first_use {
+            refresh::end_used_tokens(store, &session).await;
         }
         Ok(session)
     }

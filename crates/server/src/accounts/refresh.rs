@@ -2,14 +2,11 @@
 
 use lyceum_account::token;
 use lyceum_model::{AccessToken, AccountChange, Batch, Expect, MatrixError, TokenKind};
-use lyceum_storage::{CommitError, StorageError};
+use lyceum_storage::{CommitError, StorageError, Store};
 
 use super::tokens::{self, Issued};
-use crate::Server;
+use crate::{Server, sessions::Session};
 
-/// How long a used refresh token can be used again, for clients that lost the answer. Using the
-/// new one ends the old one at once.
-const USED_TOKEN_LIFETIME_MS: u64 = 5 * 60 * 1000;
 /// How many tokens a device has, at most; more come only from clients that refresh without need.
 const DEVICE_TOKENS_MAX: usize = 8;
 
@@ -87,18 +84,47 @@ pub async fn refresh(server: &Server, refresh_token: &str) -> Result<Issued, Ref
             }
         }
     }
-    let again_until = now.plus_ms(USED_TOKEN_LIFETIME_MS);
-    let expires = shown
-        .expires
-        .map_or(again_until, |expires| expires.min(again_until));
+    let issued = tokens::issue_tokens(server, &shown.user_id, device_id, true, now, &mut batch);
+    // The answer may be lost: what was shown stays valid as long as the new access token, or
+    // until one of the new ones is used.
+    let again_until = issued.expires_in_ms.map(|ms| now.plus_ms(ms));
     batch.push(AccountChange::PutToken(AccessToken {
-        expires: Some(expires),
+        expires: again_until.or(Some(now)),
         ..shown.clone()
     }));
-    let issued = tokens::issue_tokens(server, &shown.user_id, device_id, true, now, &mut batch);
     match server.commit(batch).await {
         Ok(_) => Ok(issued),
         Err(CommitError::Stale(_)) => Err(RefreshError::Unknown),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// An access token is used: the refresh tokens by which it, and those before it, came about are
+/// used up. What cannot be written now is done at the next first use.
+pub(crate) async fn end_used_tokens(store: &dyn Store, session: &Session) {
+    let (Some(expires), Some(device_id)) = (session.expires, &session.device_id) else {
+        return;
+    };
+    if session.kind != TokenKind::Access {
+        return;
+    }
+    let tokens = match store.tokens_of(&session.user_id).await {
+        Ok(tokens) => tokens,
+        Err(error) => return tracing::debug!(%error, "used refresh tokens could not be read"),
+    };
+    let mut batch = Batch::new();
+    for token in tokens {
+        let is_used = token.expires.is_some_and(|ends| ends <= expires);
+        if token.kind == TokenKind::Refresh
+            && token.device_id.as_ref() == Some(device_id)
+            && is_used
+        {
+            batch.push(AccountChange::RemoveToken(token.hash));
+        }
+    }
+    if !batch.changes.is_empty()
+        && let Err(error) = store.submit(batch).await
+    {
+        tracing::debug!(%error, "used refresh tokens could not be removed");
     }
 }
