@@ -21,9 +21,9 @@ async fn create(
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     requester.refuse_suspended()?;
-    // Any body will do; an empty list comes from Moodle only, which uploads without the id.
+    // Any body will do. Moodle sends an empty list, and then uploads without the id.
     let fulfilment = match body.trim_ascii() {
-        b"[]" => Fulfilment::ByNextUpload,
+        b"[]" if requester.is_provisioning() => Fulfilment::ByNextUpload,
         _ => Fulfilment::ById,
     };
     let promised = app.server.promise_upload(&requester, fulfilment).await;

@@ -14,7 +14,7 @@ use lyceum_edge::{Answer, App, Limit, Query, Refusal, Requester, Segments, json}
 use lyceum_model::{MatrixError, MediaId};
 use lyceum_server::{
     Server,
-    media::{Description, IncomingFile},
+    media::{Description, Fulfilment, IncomingFile},
 };
 use ruma_common::OwnedServerName;
 use serde::Deserialize;
@@ -48,9 +48,14 @@ async fn upload(
     requester.limit(&app, Limit::Request)?;
     requester.refuse_suspended()?;
     let description = description(request.headers(), parameters.filename);
+    let fulfilment = if requester.is_provisioning() {
+        Fulfilment::ByNextUpload
+    } else {
+        Fulfilment::ById
+    };
     let incoming = app
         .server
-        .begin_upload(&requester, description)
+        .begin_upload(&requester, description, fulfilment)
         .map_err(MatrixError::from)?;
     let id = receive(&app.server, incoming, request.into_body()).await?;
     Ok(json(&json!({ "content_uri": uri(&id) })))

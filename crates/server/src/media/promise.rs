@@ -1,9 +1,9 @@
 //! Ids for files that come later (Client-Server API, `POST /_matrix/media/v1/create`).
 //!
 //! Moodle makes an id, puts it into a room's avatar, and then uploads the file to *another* id
-//! whose answer it ignores. Such a client is told by its odd request ([`Fulfilment`]): its promise
-//! is kept by its next plain upload. Which promise that is lies in a setting of the server, so
-//! that any node may take the upload.
+//! whose answer it ignores. The edge knows such a client ([`Fulfilment`]): its promise is kept by
+//! its next plain upload. Which promise that is lies in a setting of the server, so that any node
+//! may take the upload.
 
 use lyceum_model::{Batch, Change, Expect, MatrixError, Media, MediaChange, MediaId, Timestamp};
 use lyceum_storage::{CommitError, StorageError};
@@ -21,7 +21,7 @@ const TOO_MANY_RETRY_MS: u64 = 60_000;
 pub enum Fulfilment {
     /// By an upload to its id, as the specification has it.
     ById,
-    /// By the next upload of the same user that names no id, if it comes soon.
+    /// By the next upload of the same user that is of this kind too, names no id and comes soon.
     ByNextUpload,
 }
 
@@ -74,7 +74,11 @@ impl Server {
         if open >= self.config.media.pending_uploads_max {
             return Err(PromiseError::TooMany);
         }
-        let expires = now.plus_ms(self.config.media.pending_upload_lifetime_ms);
+        let lifetime_ms = match fulfilment {
+            Fulfilment::ById => self.config.media.pending_upload_lifetime_ms,
+            Fulfilment::ByNextUpload => NEXT_UPLOAD_MS_MAX,
+        };
+        let expires = now.plus_ms(lifetime_ms);
         let media = Media {
             upload_until: Some(expires),
             ..self.new_media(&session.user_id)
@@ -198,14 +202,14 @@ mod tests {
         assert_eq!(first.media_id(at(5)), Some("a"));
         assert_eq!(first.media_id(at(NEXT_UPLOAD_MS_MAX)), Some("a"));
         assert_eq!(first.media_id(at(NEXT_UPLOAD_MS_MAX + 1)), None);
-        assert_eq!(Awaited::parse(&first.to_text()), Some(first.clone()));
-        let second = Awaited::after(Some(first.clone()), at(5), "b");
+        assert_eq!(Awaited::parse(&first.to_text()).as_ref(), Some(&first));
+        let second = Awaited::after(Some(first), at(5), "b");
         assert_eq!(
             second.media_id(at(5)),
             None,
             "two at a time cannot be told apart"
         );
-        assert_eq!(Awaited::parse(&second.to_text()), Some(second.clone()));
+        assert_eq!(Awaited::parse(&second.to_text()).as_ref(), Some(&second));
         let later = at(6 + NEXT_UPLOAD_MS_MAX);
         assert_eq!(
             Awaited::after(Some(second), later, "c").media_id(later),

@@ -5,7 +5,7 @@ use lyceum_model::{Batch, Change, Expect, MatrixError, Media, MediaChange, Media
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::OwnedUserId;
 
-use super::{disk_answer, slots::Slot};
+use super::{Fulfilment, disk_answer, slots::Slot};
 use crate::{Server, sessions::Session};
 
 /// The longest file name, in bytes.
@@ -38,8 +38,8 @@ pub struct IncomingFile {
 
 #[derive(Debug)]
 enum Target {
-    /// A new id.
-    New,
+    /// A new id, or the one that is promised to the next upload.
+    Unnamed(Fulfilment),
     /// The id that was promised.
     Promised(Box<Media>),
 }
@@ -116,13 +116,14 @@ impl IncomingFile {
 }
 
 impl Server {
-    /// Begins the upload of a file that gets a new id.
+    /// Begins the upload of a file that names no id.
     pub fn begin_upload(
         &self,
         session: &Session,
         description: Description,
+        fulfilment: Fulfilment,
     ) -> Result<IncomingFile, UploadError> {
-        self.begin(session, description, Target::New)
+        self.begin(session, description, Target::Unnamed(fulfilment))
     }
 
     /// Begins the upload of a file whose id was made before.
@@ -194,13 +195,18 @@ impl Server {
                 self.fulfil(*media, stored, &description, Batch::new())
                     .await
             }
-            Target::New => self.keep_new(&user_id, stored, &description).await,
+            Target::Unnamed(Fulfilment::ById) => {
+                self.keep_new(&user_id, stored, &description).await
+            }
+            Target::Unnamed(Fulfilment::ByNextUpload) => {
+                self.keep_next(&user_id, stored, &description).await
+            }
         };
         drop(slot);
         kept
     }
 
-    async fn keep_new(
+    async fn keep_next(
         &self,
         user_id: &OwnedUserId,
         stored: Stored,
@@ -212,6 +218,15 @@ impl Server {
                 kept => return kept,
             }
         }
+        self.keep_new(user_id, stored, description).await
+    }
+
+    async fn keep_new(
+        &self,
+        user_id: &OwnedUserId,
+        stored: Stored,
+        description: &Description,
+    ) -> Result<MediaId, UploadError> {
         let media = with_bytes(self.new_media(user_id), stored, description);
         let id = media.id.clone();
         let mut batch = Batch::new();

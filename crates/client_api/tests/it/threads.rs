@@ -1,0 +1,112 @@
+//! `/v1/rooms/{roomId}/threads`.
+
+use serde_json::json;
+
+use crate::{
+    harness::TestServer,
+    relations::{bodies, relate},
+};
+
+#[tokio::test]
+async fn threads_with_the_newest_messages_come_first() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let mut roots = Vec::new();
+    for name in ["a", "b", "c", "alone"] {
+        roots.push(alice.say(&room, name).await);
+    }
+    let [a, b, c, _] = &roots[..] else {
+        unreachable!("there are four")
+    };
+    for (client, root) in [(&alice, a), (&alice, b), (&bob, c), (&alice, c), (&bob, a)] {
+        relate(client, &room, root, "m.thread", "reply").await;
+    }
+    relate(&alice, &room, b, "m.annotation", "no reply").await;
+    let path = format!("/v1/rooms/{room}/threads");
+    let all = alice.get(&path).await.ok();
+    assert_eq!(bodies(&all), "a c b");
+    assert!(all.get("next_batch").is_none());
+    let thread = &all["chunk"][0]["unsigned"]["m.relations"]["m.thread"];
+    assert_eq!(
+        (&thread["count"], &thread["current_user_participated"]),
+        (&json!(2), &json!(true))
+    );
+    assert_eq!(thread["latest_event"]["sender"], bob.user_id);
+
+    // All roots are alice's; bob wrote in two of the threads.
+    for (client, query, expect) in [
+        (&alice, "?include=participated", "a c b"),
+        (&bob, "?include=participated", "a c"),
+        (&bob, "?include=all", "a c b"),
+    ] {
+        let answer = client.get(&format!("{path}{query}")).await.ok();
+        assert_eq!(bodies(&answer), expect, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn each_thread_is_on_one_page() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let mut roots = Vec::new();
+    for number in 0..5 {
+        roots.push(alice.say(&room, &number.to_string()).await);
+    }
+    // Newest messages in the order 3 1 4 0 2, with older ones scattered among them.
+    for number in [0, 3, 2, 1, 4, 2, 0, 4, 1, 3] {
+        relate(&alice, &room, &roots[number], "m.thread", "reply").await;
+    }
+    let path = format!("/v1/rooms/{room}/threads?limit=2");
+    let (mut pages, mut from) = (Vec::new(), String::new());
+    loop {
+        let page = alice.get(&format!("{path}{from}")).await.ok();
+        pages.push(bodies(&page));
+        let Some(next) = page["next_batch"].as_str() else {
+            break;
+        };
+        from = format!("&from={next}");
+        if pages.len() == 1 {
+            // What comes meanwhile does not move threads within the list.
+            relate(&alice, &room, &roots[2], "m.thread", "later").await;
+        }
+    }
+    assert_eq!(pages, ["3 1", "4 0", "2"]);
+}
+
+#[tokio::test]
+async fn only_what_one_may_see() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    let path = format!("/v1/rooms/{room}/threads");
+    bob.get(&path).await.expect_error(403, "M_FORBIDDEN");
+    for query in ["include=x", "from=x", "limit=0", "limit=x"] {
+        let path = format!("{path}?{query}");
+        alice.get(&path).await.expect_error(400, "M_INVALID_PARAM");
+    }
+    let visibility = json!({ "history_visibility": "joined" });
+    alice
+        .set(&room, "m.room.history_visibility", "", visibility)
+        .await;
+    let hidden = alice.say(&room, "hidden").await;
+    bob.join(&room).await;
+    relate(&alice, &room, &hidden, "m.thread", "reply").await;
+    let seen = alice.say(&room, "seen").await;
+    relate(&alice, &room, &seen, "m.thread", "reply").await;
+    relate(&bob, &room, &seen, "m.thread", "own").await;
+    assert_eq!(bodies(&bob.get(&path).await.ok()), "seen");
+    assert_eq!(bodies(&alice.get(&path).await.ok()), "seen hidden");
+
+    // The thread of somebody ignored is told, but not what they said.
+    let ignored = json!({ "ignored_users": { &alice.user_id: {} } });
+    let data = format!("/v3/user/{}/account_data/m.ignored_user_list", bob.user_id);
+    bob.put(&data, ignored).await.ok();
+    let answer = bob.get(&path).await.ok();
+    assert_eq!(answer["chunk"][0]["event_id"], seen);
+    assert_eq!(answer["chunk"][0]["content"], json!({}));
+    let thread = &answer["chunk"][0]["unsigned"]["m.relations"]["m.thread"];
+    assert_eq!(thread["count"], 1);
+}
