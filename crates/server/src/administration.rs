@@ -4,13 +4,23 @@
 //! what it changes in one batch; what only admins' tools need is kept as small JSON documents
 //! under settings, changed by compare and set, so that every node sees it.
 
+mod accounts;
+mod activity;
 mod documents;
 pub mod external_ids;
 mod facts;
+pub mod files;
+pub mod jobs;
+mod journal;
+pub mod notices;
 pub mod people;
 pub mod provisioning;
+pub mod redaction;
+pub mod reports;
+pub mod room_deletion;
 pub mod room_details;
-pub mod room_entry;
+mod room_entry;
+mod room_heads;
 
 pub use facts::{Facts, RateOverride};
 

@@ -171,6 +171,7 @@ impl Server {
         });
         server.make_application_service_users().await?;
         server.start_ticks();
+        server.resume_jobs().await;
         Ok(server)
     }
 
