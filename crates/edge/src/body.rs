@@ -1,5 +1,7 @@
 //! How a request's body is read: bounded, and as JSON whatever its content type says.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -11,6 +13,9 @@ use crate::Refusal;
 /// The largest JSON body, in bytes. Events have their own, smaller limit; key backups and filters
 /// of old accounts come near this one.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a JSON body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an absent body means.
 pub const EMPTY_BODY: &[u8] = b"{}";
@@ -62,11 +67,13 @@ impl<T: DeserializeOwned> JsonBody<T> {
 }
 
 async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(request.into_body(), bytes_max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let body = Limited::new(request.into_body(), bytes_max).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(MatrixError::too_large("The body is too large").into())
         }
-        Err(_) => Err(MatrixError::not_json("The body could not be read").into()),
+        Ok(Err(_)) => Err(MatrixError::not_json("The body could not be read").into()),
+        Err(_) => Err(MatrixError::new(408, "M_UNKNOWN", "The body took too long").into()),
     }
 }

@@ -1,6 +1,6 @@
 //! `lyceum serve`: from a configuration to a running server, and to its end.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io::IsTerminal, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -144,7 +144,10 @@ fn start_log(config: &Config) {
         config.log.level
     );
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second subscriber can only be an error of a test; then the first one stays.
     let _ = match config.log.format {
         LogFormat::Json => log.json().try_init(),
