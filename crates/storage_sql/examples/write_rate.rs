@@ -1,17 +1,18 @@
 //! How many messages a second are made durable, alone and with others in flight, and what they
 //! occupy on the disk.
 //!
-//! `cargo run --release -p lyceum_storage_sql --example write_rate [-- postgres://…]`
+//! `cargo run --release -p lyceum_storage_sql --example write_rate [-- postgres://…/NAME]`;
+//! the empty databases NAME1, NAME10 and NAME64 must be there.
 
 #![allow(clippy::disallowed_methods, reason = "measures time")]
 
 #[path = "../tests/it/messages.rs"]
 mod messages;
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use lyceum_storage::Store;
-use lyceum_storage_sql::{Figures, SqliteOptions, SqliteStore};
+use lyceum_storage_sql::{Figures, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 use ruma_common::OwnedEventId;
 
 use messages::{make_room, message};
@@ -24,42 +25,49 @@ fn main() {
         .worker_threads(2)
         .build()
         .expect("a runtime");
+    let url = std::env::args().nth(1);
     runtime.block_on(async {
         for in_flight in [1, 10, 64] {
-            let folder = tempfile::tempdir_in(".").expect("a folder");
-            let path = folder.path().join("lyceum.db");
-            let store = SqliteStore::open(&path, SqliteOptions::default()).expect("a store");
-            let store = Arc::new(store);
-            let bytes = || {
-                std::fs::read_dir(folder.path())
-                    .expect("the folder")
-                    .map(|file| {
-                        file.and_then(|file| file.metadata())
-                            .map_or(0, |file| file.len())
-                    })
-                    .sum::<u64>()
-            };
             let messages = if in_flight == 1 {
                 MESSAGES / 4
             } else {
                 MESSAGES
             };
-            measure(
-                &(Arc::clone(&store) as Arc<dyn Store>),
-                in_flight,
-                messages,
-                || store.figures(),
-            )
-            .await;
-            let with_log = bytes();
+            if let Some(url) = &url {
+                // An empty database each time, else the rooms are there already.
+                let url = format!("{url}{in_flight}");
+                let store =
+                    Arc::new(PostgresStore::open(&url, PostgresOptions::default()).expect("it"));
+                let dynamic: Arc<dyn Store> = store.clone();
+                measure(&dynamic, in_flight, messages, || store.figures()).await;
+                store.close().await.expect("closed");
+                continue;
+            }
+            let folder = tempfile::tempdir_in(".").expect("a folder");
+            let path = folder.path().join("lyceum.db");
+            let store = SqliteStore::open(&path, SqliteOptions::default()).expect("a store");
+            let store = Arc::new(store);
+            let dynamic: Arc<dyn Store> = store.clone();
+            measure(&dynamic, in_flight, messages, || store.figures()).await;
+            let with_log = folder_bytes(folder.path());
             store.close().await.expect("closed");
             println!(
                 "    {} bytes on disk a message, {} with the log as it was at the end",
-                bytes() / messages,
+                folder_bytes(folder.path()) / messages,
                 with_log / messages
             );
         }
     });
+}
+
+fn folder_bytes(path: &Path) -> u64 {
+    let files = std::fs::read_dir(path).expect("the folder");
+    files
+        .map(|file| {
+            file.and_then(|file| file.metadata())
+                .map_or(0, |file| file.len())
+        })
+        .sum()
 }
 
 async fn measure(

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -32,9 +32,9 @@ use crate::{
 };
 
 /// When the log has so many bytes, it is started anew, unless said otherwise.
-const LOG_BYTES_MAX: u64 = 48 << 20;
-/// Groups after which the log is moved at the latest.
-const GROUPS_PER_CHECKPOINT: u64 = 500;
+const LOG_BYTES_MAX: u64 = 32 << 20;
+/// What a group adds to the log beside its contents, about.
+const GROUP_LOG_BYTES: u64 = 24 << 10;
 /// Pause after which the log is moved, if anything was written.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(2);
 /// How many readers there are unless said otherwise.
@@ -104,8 +104,6 @@ impl SqliteStore {
             bytes_max: Arc::clone(&bytes_max),
             bytes_set: u64::MAX,
             page_bytes,
-            groups: 0,
-            log_path: log_path(path),
         };
         let checkpoint_thread = {
             let checkpoints = Arc::clone(&checkpoints);
@@ -151,12 +149,6 @@ impl crate::store::Own for Sqlite {
     }
 }
 
-fn log_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
-}
-
 /// Takes the file that says that the database is in use.
 fn lock(path: &Path) -> Result<File, StorageError> {
     let mut name = path.as_os_str().to_owned();
@@ -186,8 +178,6 @@ struct SqliteWriter {
     bytes_max: Arc<AtomicU64>,
     bytes_set: u64,
     page_bytes: u64,
-    groups: u64,
-    log_path: PathBuf,
 }
 
 impl SqliteWriter {
@@ -230,19 +220,15 @@ impl Engine for SqliteWriter {
         self.session.rollback();
     }
 
-    fn rest(&mut self) {
-        self.groups += 1;
-        let is_long = self.groups.is_multiple_of(64)
-            && std::fs::metadata(&self.log_path)
-                .is_ok_and(|log| log.len() > self.checkpoints.bytes_max);
-        self.checkpoints.written(is_long);
+    fn rest(&mut self, bytes: usize) {
+        self.checkpoints.written(GROUP_LOG_BYTES + 2 * bytes as u64);
     }
 }
 
 #[derive(Debug, Default)]
 struct CheckpointState {
-    groups: u64,
-    is_long: bool,
+    /// Written since the log was looked at, about.
+    bytes: u64,
     /// The log is being started anew: the writer waits.
     is_restarting: bool,
     is_closed: bool,
@@ -280,13 +266,17 @@ impl Checkpoints {
     }
 
     /// A group was written.
-    fn written(&self, is_long: bool) {
+    fn written(&self, bytes: u64) {
         let mut state = self.state.lock();
-        state.groups += 1;
-        state.is_long |= is_long;
-        if state.groups == 1 || state.groups >= GROUPS_PER_CHECKPOINT || state.is_long {
+        let was_idle = state.bytes == 0;
+        state.bytes += bytes;
+        if was_idle || state.bytes >= self.bytes_per_look() {
             self.wake.notify_one();
         }
+    }
+
+    fn bytes_per_look(&self) -> u64 {
+        self.bytes_max / 8
     }
 
     fn close(&self) {
@@ -297,34 +287,29 @@ impl Checkpoints {
     fn run(&self, path: &Path, page_bytes: u64) {
         let mut session = None;
         loop {
+            let is_pause;
             {
                 let mut state = self.state.lock();
-                while state.groups == 0 && !state.is_closed {
+                while state.bytes == 0 && !state.is_closed {
                     self.wake.wait(&mut state);
                 }
                 // Something was written: more will be, so wait for it.
-                if !state.is_closed {
-                    self.wake.wait_while_for(
-                        &mut state,
-                        |state| {
-                            state.groups < GROUPS_PER_CHECKPOINT
-                                && !state.is_long
-                                && !state.is_closed
-                        },
-                        CHECKPOINT_PAUSE,
-                    );
-                }
+                let waited = self.wake.wait_while_for(
+                    &mut state,
+                    |state| state.bytes < self.bytes_per_look() && !state.is_closed,
+                    CHECKPOINT_PAUSE,
+                );
                 if state.is_closed {
                     break;
                 }
-                state.groups = 0;
-                state.is_long = false;
+                state.bytes = 0;
+                is_pause = waited.timed_out();
             }
             if session.is_none() {
                 session = SqliteSession::open(path, Use::Checkpoint).ok();
             }
             if let Some(open) = session.as_mut()
-                && let Err(error) = self.checkpoint(open, page_bytes)
+                && let Err(error) = self.checkpoint(open, page_bytes, is_pause)
             {
                 // The log stays longer; whoever writes meets the same error, if it lasts.
                 tracing::debug!(%error, "the log could not be moved into the database");
@@ -343,22 +328,34 @@ impl Checkpoints {
         }
     }
 
-    fn checkpoint(&self, session: &mut SqliteSession, page_bytes: u64) -> Result<(), StorageError> {
-        let (_, pages, _) = session.checkpoint("PASSIVE")?;
-        let bytes = pages.max(0).cast_unsigned() * page_bytes;
-        self.counted.log_bytes.store(bytes, Ordering::Relaxed);
-        if bytes < self.bytes_max {
-            return Ok(());
-        }
-        // Nearly all of it has been moved just now; the rest is short.
-        self.state.lock().is_restarting = true;
-        let result = session.checkpoint("TRUNCATE");
-        self.state.lock().is_restarting = false;
-        self.restarted.notify_all();
-        let (is_hindered, pages, _) = result?;
-        if !is_hindered {
+    /// Moves the log if it is time, or if it is half as long as it may be.
+    fn checkpoint(
+        &self,
+        session: &mut SqliteSession,
+        page_bytes: u64,
+        is_time: bool,
+    ) -> Result<(), StorageError> {
+        let mut bytes = |mode| {
+            let (_, pages, _) = session.checkpoint(mode)?;
             let bytes = pages.max(0).cast_unsigned() * page_bytes;
             self.counted.log_bytes.store(bytes, Ordering::Relaxed);
+            Ok::<_, StorageError>(bytes)
+        };
+        if !is_time && bytes("NOOP")? < self.bytes_max / 2 {
+            return Ok(());
+        }
+        if bytes("PASSIVE")? < self.bytes_max / 2 {
+            return Ok(());
+        }
+        // Nearly all of it has been moved just now; the rest is short. The file keeps its
+        // length: writing over it is faster than making it longer.
+        self.state.lock().is_restarting = true;
+        let result = session.checkpoint("RESTART");
+        self.state.lock().is_restarting = false;
+        self.restarted.notify_all();
+        let (is_hindered, ..) = result?;
+        if !is_hindered {
+            self.counted.log_bytes.store(0, Ordering::Relaxed);
         }
         Ok(())
     }
