@@ -1,8 +1,6 @@
 //! The one form in which anything is written: a batch of changes with the facts it rests on.
 
-use ruma_common::{
-    OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId,
-};
+use ruma_common::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{AccountChange, Appended, MediaChange, MediaId, RoomChange, TicketKind, TransactionId};
@@ -44,7 +42,10 @@ impl Batch {
 
 impl<C: Into<Change>> From<C> for Batch {
     fn from(change: C) -> Self {
-        Self { expects: Vec::new(), changes: vec![change.into()] }
+        Self {
+            expects: Vec::new(),
+            changes: vec![change.into()],
+        }
     }
 }
 
@@ -53,6 +54,9 @@ impl<C: Into<Change>> From<C> for Batch {
 pub enum Expect {
     /// The room is still at this revision (0: not known yet).
     RoomRevision(OwnedRoomId, u64),
+    /// The ends of the room's graph are these events. Two decisions that were made side by side
+    /// have the same revision but not the same ends.
+    RoomHeads(OwnedRoomId, Vec<OwnedEventId>),
     /// No user of this name exists.
     UserAbsent(OwnedUserId),
     /// The user exists.

@@ -166,6 +166,14 @@ impl<'a> Composer<'a> {
     pub(crate) fn new(room: &Room, signer: &'a Signer, now: Timestamp) -> Self {
         let mut batch = Batch::new();
         batch.expect(Expect::RoomRevision(room.room_id.clone(), room.revision));
+        if room.revision > 0 {
+            let heads = room
+                .heads
+                .iter()
+                .map(|head| head.event_id.clone())
+                .collect();
+            batch.expect(Expect::RoomHeads(room.room_id.clone(), heads));
+        }
         Self {
             room: room.clone(),
             signer,

@@ -33,8 +33,8 @@ pub use create::{CreateRoom, Preset, RoomEntropy, create};
 pub use decision::{Decision, Draft, send};
 pub use denied::Denied;
 pub use membership::{
-    Invite, Join, Knock, Profile, Target, authorising_member, ban, bring_in, invite, join, kick, knock,
-    leave, unban, update_profile,
+    Invite, Join, Knock, Profile, Target, authorising_member, ban, bring_in, invite, join, kick,
+    knock, leave, unban, update_profile,
 };
 pub use pdu::{EVENT_BYTES_MAX, ID_BYTES_MAX, redacted};
 pub use power::{Power, PowerLevels};

@@ -415,7 +415,7 @@ impl Rooms {
                 }
                 Err(CommitError::Stale(expect)) => {
                     cell.start_over(series).await;
-                    let is_about_room = matches!(&expect, Expect::RoomRevision(..));
+                    let is_about_room = matches!(&expect, Expect::RoomRevision(..) | Expect::RoomHeads(..));
                     stale = Some(expect);
                     if !is_about_room {
                         break;
@@ -531,7 +531,11 @@ impl RoomCell {
         if turn.series == series {
             turn.series += 1;
             turn.room = None;
-            self.view.write().pending.clear();
+            let mut view = self.view.write();
+            view.pending.clear();
+            // What is in memory may be behind what another node wrote.
+            view.touched += 1;
+            view.committed = None;
         }
     }
 

@@ -153,7 +153,7 @@ fn one_batch_moves_everything() {
         })
         .collect();
     assert_eq!(published, [(true, true), (false, false)]);
-    assert_eq!(upgraded.batch.expects.len(), 2);
+    assert_eq!(upgraded.batch.expects.len(), 3);
     let heads = changes
         .iter()
         .filter(|change| matches!(change, Change::Room(RoomChange::Heads { .. })))

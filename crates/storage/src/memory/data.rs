@@ -143,6 +143,10 @@ impl Data {
             Expect::RoomRevision(room_id, revision) => {
                 self.rooms.get(room_id).map_or(0, |room| room.revision) == *revision
             }
+            Expect::RoomHeads(room_id, heads) => self
+                .rooms
+                .get(room_id)
+                .is_some_and(|room| room.heads.iter().map(|head| &head.event_id).eq(heads)),
             Expect::UserAbsent(user_id) => !self.users.contains_key(user_id),
             Expect::UserExists(user_id) => self.users.contains_key(user_id),
             Expect::AliasAbsent(alias) => !self.aliases.contains_key(alias),

@@ -19,6 +19,12 @@ impl Apply<'_> {
                     .and_then(|entry| entry.row.as_ref());
                 Ok(room.map_or(0, |room| room.revision) == *revision)
             }
+            Expect::RoomHeads(room_id, heads) => {
+                let room = self
+                    .find_room(room_id)?
+                    .and_then(|entry| entry.row.as_ref());
+                Ok(room.is_some_and(|room| room.heads.iter().map(|head| &head.event_id).eq(heads)))
+            }
             Expect::UserAbsent(user_id) => {
                 Ok(!self.of_user(user_id, "SELECT 1 FROM accounts WHERE who = ?1", None)?)
             }

@@ -306,10 +306,10 @@ async fn short_lived_things_expire(case: &Case<'_>) {
         assert_eq!(found.is_some(), is_there, "{key}");
     }
     let tokens = case.store.tokens_of(&user("exp")).await.expect("an answer");
-    assert_eq!(tokens, [
-            ending(112, NOW.0 - 7 * DAY_MS),
-            token(113, "exp", None)
-        ]);
+    assert_eq!(
+        tokens,
+        [ending(112, NOW.0 - 7 * DAY_MS), token(113, "exp", None)]
+    );
     for (name, is_there) in [("gone", false), ("kept", true)] {
         let found = case.store.transaction(&id(name)).await.expect("an answer");
         assert_eq!(found.is_some(), is_there, "{name}");

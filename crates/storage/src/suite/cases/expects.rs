@@ -6,16 +6,21 @@ use lyceum_model::{
     TransactionId, TransactionOutcome,
 };
 
+use serde_json::json;
+
 use super::{
     Case,
     accounts::{account, device, token},
-    parsed, user,
+    event, parsed, user,
 };
 use crate::CommitError;
 
 pub(super) async fn run(case: &Case<'_>) {
     let room_id = case.make_room("expects").await;
     case.commit(facts()).await;
+    let hello = event("expects", "hello", None, json!({"body": "hello"}))
+        .id
+        .clone();
     let none = user("exp-none");
     let some = user("exp-some");
     let alias = |name: &str| Expect::AliasAbsent(parsed(&format!("#{name}:cases.example")));
@@ -28,6 +33,10 @@ pub(super) async fn run(case: &Case<'_>) {
         (
             Expect::RoomRevision(room_id.clone(), 1),
             Expect::RoomRevision(room_id.clone(), 2),
+        ),
+        (
+            Expect::RoomHeads(room_id.clone(), vec![hello]),
+            Expect::RoomHeads(room_id.clone(), Vec::new()),
         ),
         (
             Expect::RoomRevision(parsed("!exp-none:cases.example"), 0),
