@@ -17,8 +17,8 @@ bench: measures homeservers side by side over the public HTTP API
   --synapse PYTHON      start Synapse with this interpreter and measure it
   --server KEY=VALUE,…  measure a server that runs already: name, url (http://127.0.0.1:PORT),
                         registration_secret, and where known pid and data (its data folder)
-  --phases A,B,…        only these (default all): register login create floor send disk deliver
-                        sync idle join paginate media course memory restart
+  --phases A,B,…        only these (default all): register login create floor send deliver sync
+                        idle join paginate media course memory disk restart
   --budget-s N          time for each measured load (default 8); slow servers do fewer requests
   --members N           size of the large room (default 1000)
   --course A,B,…        sizes of the courses (default 30,300; up to 3000)

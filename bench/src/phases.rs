@@ -30,7 +30,6 @@ pub(crate) enum Phase {
     Create,
     Floor,
     Send,
-    Disk,
     Deliver,
     Sync,
     Idle,
@@ -39,6 +38,7 @@ pub(crate) enum Phase {
     Media,
     Course,
     Memory,
+    Disk,
     Restart,
 }
 
@@ -49,7 +49,6 @@ impl Phase {
         Phase::Create,
         Phase::Floor,
         Phase::Send,
-        Phase::Disk,
         Phase::Deliver,
         Phase::Sync,
         Phase::Idle,
@@ -58,6 +57,7 @@ impl Phase {
         Phase::Media,
         Phase::Course,
         Phase::Memory,
+        Phase::Disk,
         Phase::Restart,
     ];
 

@@ -163,6 +163,12 @@ impl Server {
         self.spawn().await
     }
 
+    /// Starts a server that was stopped on its data; the time from start to first answer.
+    pub(crate) async fn start_again(&mut self) -> Result<Duration> {
+        ensure!(self.child.is_none(), "{} is running", self.name);
+        self.spawn().await
+    }
+
     /// Asks the server to stop (SIGTERM); how long that took.
     pub(crate) async fn stop(&mut self) -> Result<Duration> {
         let mut child = self

@@ -134,7 +134,7 @@ impl World {
             let secret = self.server.shared_secret.clone();
             let name = format!("crowd-{}", self.tag);
             let admin = self.admin().await?;
-            let by_admin = self.has_admin_api(&admin).await?;
+            let by_admin = self.has_quick_accounts(&admin).await?;
             let made = self.prepare(bound, move |mut worker: Made<Account>, ticket| {
                 let (secret, name, admin) = (secret.clone(), name.clone(), Arc::clone(&admin));
                 async move {
@@ -155,8 +155,8 @@ impl World {
         Ok(self.crowd[..count.min(self.crowd.len())].to_vec())
     }
 
-    /// Whether the server has the part of Synapse's admin API that makes users and signs them in.
-    pub(crate) async fn has_admin_api(&self, admin: &Account) -> Result<bool> {
+    /// Whether the server's admin API makes accounts without passwords and signs them in.
+    pub(crate) async fn has_quick_accounts(&self, admin: &Account) -> Result<bool> {
         let mut connection = self.server.connection();
         let localpart = format!("probe-{}", self.tag);
         Ok(provision(&mut connection, admin, &localpart).await.is_ok())

@@ -24,7 +24,7 @@ const EMPTY_ARRAY: &[u8] = b"[]";
 pub(super) async fn run(world: &mut World, sizes: &[usize], sheet: &mut Sheet) -> Result<()> {
     let admin = world.admin().await?;
     let server = world.server.name.clone();
-    if !world.has_admin_api(&admin).await? {
+    if !can_provision(world, &admin).await? {
         sheet.note(&server, "course left out: no admin API that makes users");
         return Ok(());
     }
@@ -56,6 +56,24 @@ pub(super) async fn run(world: &mut World, sizes: &[usize], sheet: &mut Sheet) -
         sheet.put(&server, id, ("ms", Better::Lower), used.cpu_ms / people);
     }
     Ok(())
+}
+
+/// Whether the server has the endpoint by which Moodle makes accounts.
+async fn can_provision(world: &World, admin: &Account) -> Result<bool> {
+    let user_id = format!(
+        "@course-{}-probe:{}",
+        world.tag,
+        server_name_of(&admin.user_id)?
+    );
+    let path = format!("/_synapse/admin/v2/users/{}", segment(&user_id));
+    let body = json!({ "displayname": "Probe" });
+    let answer = Moodle { world, admin }
+        .call(Method::PUT, &path, &body)
+        .await?;
+    match answer.status {
+        404 | 405 => Ok(false),
+        _ => answer.accepted().map(|_| true),
+    }
 }
 
 /// Makes one course; how many participants there was time for, and how long it took.

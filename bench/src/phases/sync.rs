@@ -71,6 +71,7 @@ pub(super) async fn idle(world: &mut World, sheet: &mut Sheet) -> Result<()> {
             async move {
                 let answer = connection.get(&path, &reader.token).await?.accepted()?;
                 ensure!(is_empty(&answer), "an idle sync has something: {answer}");
+                text_of(&answer, "next_batch")?;
                 Ok(connection)
             }
         })
