@@ -7,6 +7,7 @@
 pub mod account_data;
 pub mod closing;
 pub mod devices;
+pub mod erased;
 pub mod filters;
 pub mod interactive_auth;
 pub mod login;
@@ -37,6 +38,7 @@ const TURNS: usize = 256;
 /// What operations on accounts share.
 #[derive(Debug)]
 pub struct Accounts {
+    erased: erased::Erased,
     password_hashes: Semaphore,
     turns: Vec<Mutex<()>>,
 }
@@ -44,6 +46,7 @@ pub struct Accounts {
 impl Default for Accounts {
     fn default() -> Self {
         Self {
+            erased: erased::Erased::default(),
             password_hashes: Semaphore::new(PASSWORD_HASHES_MAX),
             turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
         }

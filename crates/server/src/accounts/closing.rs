@@ -83,5 +83,9 @@ pub async fn close(
     batch.push(AccountChange::PutUser(user));
     batch.push(AccountChange::DeviceListChanged(owned));
     server.commit(batch).await?;
+    if remains == Remains::Erased {
+        let now = server.clock.now();
+        server.accounts.erased.remember(user_id, true, now);
+    }
     Ok(())
 }
