@@ -25,6 +25,7 @@ mod sync;
 mod thirdparty;
 mod user;
 mod user_directory;
+mod users;
 mod versions;
 mod voip;
 mod well_known;
@@ -59,6 +60,7 @@ pub fn router() -> Router<Arc<App>> {
         thirdparty::routes,
         user::routes,
         user_directory::routes,
+        users::routes,
         versions::routes,
         voip::routes,
         well_known::routes,

@@ -14,7 +14,7 @@ mod upload;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::MethodRouter};
-use lyceum_edge::{App, Limit, OptionalRequester, Refusal, Requester};
+use lyceum_edge::{App, Limit, Refusal, Requester};
 use lyceum_edge::{ClientAddress, client_v1, unstable};
 use lyceum_model::{MatrixError, MediaId};
 use ruma_common::OwnedServerName;
@@ -76,27 +76,27 @@ enum Audience {
     Anybody,
 }
 
+/// Somebody who need not be logged in.
+type Visitor = (Result<Requester, Refusal>, ClientAddress);
+
 /// Lets a logged-in user fetch files, not too often.
 fn admit(app: &App, requester: &Requester) -> Result<Audience, Refusal> {
     requester.limit(app, Limit::Request)?;
     Ok(Audience::User)
 }
 
-/// Lets anybody fetch files, not too often, if the server does that at all.
-fn admit_anybody(
-    app: &App,
-    OptionalRequester(requester): &OptionalRequester,
-    ClientAddress(address): ClientAddress,
-) -> Result<Audience, Refusal> {
+/// Lets anybody fetch files, not too often, if the server does that at all. A token counts if it
+/// is valid; a wrong one does no harm where none is needed.
+fn admit_anybody(app: &App, visitor: &Visitor) -> Result<Audience, Refusal> {
     if !app.server.config.media.legacy_endpoints {
         let why = "Files are given out on /_matrix/client/v1/media only";
         return Err(MatrixError::not_found(why).into());
     }
-    match requester {
-        Some(requester) => requester.limit(app, Limit::Request)?,
-        None => {
+    match visitor {
+        (Ok(requester), _) => requester.limit(app, Limit::Request)?,
+        (Err(_), ClientAddress(address)) => {
             let now = app.server.clock.now();
-            app.limiter.check_address(Limit::Request, address, now)?;
+            app.limiter.check_address(Limit::Request, *address, now)?;
         }
     }
     Ok(Audience::Anybody)

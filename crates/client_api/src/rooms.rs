@@ -14,6 +14,7 @@ mod public_rooms;
 mod read_markers;
 mod redact;
 mod relations;
+mod report;
 mod room_summary;
 mod send;
 mod state;
@@ -44,6 +45,7 @@ pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
         read_markers::routes,
         redact::routes,
         relations::routes,
+        report::routes,
         room_summary::routes,
         send::routes,
         state::routes,

@@ -23,6 +23,7 @@ use lyceum_media_store::MediaError;
 use lyceum_model::{Batch, MatrixError, Media, MediaChange, MediaId, Timestamp, Touch};
 use parking_lot::Mutex;
 use ruma_common::UserId;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 
 use crate::{Server, chance};
 
@@ -37,6 +38,9 @@ pub struct Files {
     arrivals: arrivals::Arrivals,
     slots: slots::Slots,
     accessed: Mutex<BTreeMap<MediaId, Timestamp>>,
+    /// Held for reading from the moment bytes may be there until a record names them, and for
+    /// writing while bytes that no record names are removed.
+    bytes: RwLock<()>,
 }
 
 impl Files {
@@ -47,6 +51,12 @@ impl Files {
 }
 
 impl Server {
+    /// Must be held while bytes are removed because no record names them: an upload of the same
+    /// bytes might be about to name them. The records must be asked while it is held.
+    pub(crate) async fn removing_bytes(&self) -> RwLockWriteGuard<'_, ()> {
+        self.files.bytes.write().await
+    }
+
     /// An id that no file has.
     fn new_media_id(&self) -> MediaId {
         MediaId {

@@ -8,13 +8,13 @@ use axum::{
     routing::get,
 };
 use http::HeaderMap;
-use lyceum_edge::{Answer, App, ClientAddress, OptionalRequester, Query, Requester, Segments};
+use lyceum_edge::{Answer, App, Query, Requester, Segments};
 use lyceum_model::MatrixError;
 use ruma_common::OwnedServerName;
 use serde::Deserialize;
 
 use super::{
-    Audience, admit, admit_anybody, authenticated_media,
+    Audience, Visitor, admit, admit_anybody, authenticated_media,
     file_answer::{FileAnswer, OCTETS, etag_of, not_modified},
     media, media_id, wait,
 };
@@ -72,12 +72,12 @@ async fn download_as(
 
 async fn download_by_anybody(
     State(app): State<Arc<App>>,
-    (requester, address): (OptionalRequester, ClientAddress),
+    visitor: Visitor,
     Segments((server_name, name)): Segments<(OwnedServerName, String)>,
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Answer {
-    let audience = admit_anybody(&app, &requester, address)?;
+    let audience = admit_anybody(&app, &visitor)?;
     let wanted = Wanted {
         server_name,
         name,
@@ -90,12 +90,12 @@ async fn download_by_anybody(
 
 async fn download_by_anybody_as(
     State(app): State<Arc<App>>,
-    (requester, address): (OptionalRequester, ClientAddress),
+    visitor: Visitor,
     Segments((server_name, name, file_name)): Segments<(OwnedServerName, String, String)>,
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Answer {
-    let audience = admit_anybody(&app, &requester, address)?;
+    let audience = admit_anybody(&app, &visitor)?;
     let file_name = Some(file_name);
     let wanted = Wanted {
         server_name,

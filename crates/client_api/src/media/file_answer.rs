@@ -167,13 +167,16 @@ fn put(response: &mut Response, name: HeaderName, value: &str) {
 fn streamed(file: File, size: u64) -> Body {
     let next = async |(mut file, left): (File, u64)| {
         if left == 0 {
-            return Ok(None);
+            return Ok::<_, io::Error>(None);
         }
         let mut chunk = vec![0; left.min(CHUNK_BYTES) as usize];
-        let read = file.read(&mut chunk).await?;
-        if read == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-        }
+        let read = match file.read(&mut chunk).await {
+            Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            read => read,
+        };
+        let read = read.inspect_err(|error| {
+            tracing::error!(%error, "a file could not be read to its end");
+        })?;
         chunk.truncate(read);
         Ok(Some((Bytes::from(chunk), (file, left - read as u64))))
     };

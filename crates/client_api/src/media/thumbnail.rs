@@ -8,9 +8,7 @@ use axum::{
     routing::get,
 };
 use http::HeaderMap;
-use lyceum_edge::{
-    Answer, App, ClientAddress, OptionalRequester, Query, Refusal, Requester, Segments,
-};
+use lyceum_edge::{Answer, App, Query, Refusal, Requester, Segments};
 use lyceum_media_store::{Method, Requested};
 use lyceum_model::MatrixError;
 use lyceum_server::media::Picture;
@@ -18,7 +16,7 @@ use ruma_common::OwnedServerName;
 use serde::Deserialize;
 
 use super::{
-    Audience, admit, admit_anybody, authenticated_media,
+    Audience, Visitor, admit, admit_anybody, authenticated_media,
     file_answer::{FileAnswer, etag_of, not_modified},
     media, media_id, wait,
 };
@@ -76,12 +74,12 @@ async fn thumbnail(
 
 async fn thumbnail_for_anybody(
     State(app): State<Arc<App>>,
-    (requester, address): (OptionalRequester, ClientAddress),
+    visitor: Visitor,
     Segments((server_name, name)): Segments<(OwnedServerName, String)>,
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Answer {
-    let audience = admit_anybody(&app, &requester, address)?;
+    let audience = admit_anybody(&app, &visitor)?;
     let wanted = Wanted {
         server_name,
         name,

@@ -229,6 +229,8 @@ async fn who_may_do_what() {
             .status,
         200
     );
+    let path = format!("/_matrix/media/v3/download/{id}");
+    assert_eq!(server.client("wrong").get(&path).await.status, 200);
     for path in ["/v1/media/config", "/_matrix/media/v3/config"] {
         alice
             .get(path)

@@ -224,6 +224,7 @@ impl Server {
             batch.push(MediaChange::Remove(media.id.clone()));
         }
         self.commit(batch).await?;
+        let _bytes = self.removing_bytes().await;
         let mut orphans: BTreeSet<[u8; 32]> =
             removed.iter().filter_map(|media| media.sha256).collect();
         for media in self.files_of(None).await? {

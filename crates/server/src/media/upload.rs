@@ -189,6 +189,7 @@ impl Server {
             user_id,
             slot,
         } = incoming;
+        let _bytes = self.files.bytes.read().await;
         let stored = upload.finish().await?;
         let kept = match target {
             Target::Promised(media) => {
