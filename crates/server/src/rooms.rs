@@ -30,6 +30,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use lyceum_account::push::PushEvent;
@@ -47,8 +48,11 @@ use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, RoomId};
 
 /// How many of the newest events of a room are kept in memory.
 const RECENT_EVENTS_MAX: usize = 64;
-/// How often a decision is made again on a room that changed meanwhile.
-const DECISION_ATTEMPTS_MAX: usize = 16;
+/// How often a decision is made again on a room that changed meanwhile: nodes that write to one
+/// room at the same time get in each other's way.
+const DECISION_ATTEMPTS_MAX: u8 = 64;
+/// From this attempt on there is a pause of some milliseconds before, so that nobody starves.
+const HASTY_ATTEMPTS: u8 = 4;
 /// How often the newest events are read again when others come meanwhile.
 const LOAD_ATTEMPTS_MAX: usize = 16;
 
@@ -381,7 +385,12 @@ impl Rooms {
     {
         let cell = self.cell(room_id);
         let mut stale = None;
-        for _ in 0..DECISION_ATTEMPTS_MAX {
+        for attempt in 0..DECISION_ATTEMPTS_MAX {
+            if attempt >= HASTY_ATTEMPTS {
+                let [chance] = crate::chance::bytes();
+                let pause_ms = u64::from(chance % attempt);
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
             let mut turn = cell.turn.lock().await;
             let series = turn.series;
             let room = match turn.room.take() {
