@@ -1,6 +1,7 @@
 //! `/_synapse/admin/…`.
 
 mod join;
+mod paging;
 mod rooms;
 mod users;
 
@@ -8,7 +9,8 @@ use std::sync::Arc;
 
 use axum::{Router, routing::MethodRouter};
 use lyceum_edge::{App, Refusal, json};
-use lyceum_model::MatrixError;
+use lyceum_model::{MatrixError, User};
+use lyceum_server::administration::people;
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::json;
 
@@ -35,6 +37,27 @@ fn v2(
     methods: MethodRouter<Arc<App>>,
 ) -> Router<Arc<App>> {
     router.route(&format!("/_synapse/admin/v2{path}"), methods)
+}
+
+/// Adds an endpoint under `/_synapse/admin/v3`.
+fn v3(
+    router: Router<Arc<App>>,
+    path: &str,
+    methods: MethodRouter<Arc<App>>,
+) -> Router<Arc<App>> {
+    router.route(&format!("/_synapse/admin/v3{path}"), methods)
+}
+
+/// The account of a user of this server.
+async fn local_user(
+    app: &App,
+    named: &str,
+    other_server: &'static str,
+) -> Result<User, Refusal> {
+    let user_id = user_id(named)?;
+    people::local_user(&app.server, &user_id, other_server)
+        .await
+        .map_err(refused)
 }
 
 /// A user id in Synapse's words.

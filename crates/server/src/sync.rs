@@ -531,8 +531,13 @@ impl Syncing<'_> {
             touched.entry(room_id.clone()).or_default();
         }
         if news.from.is_none() || self.request.full_state {
+            let typing_rooms = self.server.typing_rooms.lock();
             for room_id in memberships.keys() {
-                touched.insert(room_id.clone(), RoomTouched::all());
+                let all = RoomTouched {
+                    typing: typing_rooms.contains(room_id),
+                    ..RoomTouched::all()
+                };
+                touched.insert(room_id.clone(), all);
             }
             if news.from.is_none() {
                 return Ok(touched);
@@ -644,6 +649,7 @@ impl Syncing<'_> {
             room: room.clone(),
             left: None,
             ignored: reading.ignored.clone(),
+            sees_all: false,
         };
         if touched.timeline || is_whole {
             let scope_from = if is_new { None } else { news.from };
@@ -651,9 +657,7 @@ impl Syncing<'_> {
                 .await?;
         }
         joined.receipts = receipts::event_json(&receipts, self.user_id());
-        let is_typing_told =
-            touched.typing && (news.from.is_some() || server.typing_rooms.lock().contains(room_id));
-        if is_typing_told {
+        if touched.typing {
             let mut users = server.store.typing(room_id).await?;
             users.retain(|(user_id, _)| room.is_joined(user_id));
             joined.typing = Some(typing::event_json(&users, server.clock.now()));
@@ -760,7 +764,8 @@ impl Syncing<'_> {
         for stored in raw.iter().rev() {
             let (is_visible, membership) = server.visibility(reader, stored).await?;
             memberships.insert(stored.event.id.clone(), membership);
-            let is_shown = is_visible
+            // Members know the present state, whether or not they may see how it came to be.
+            let is_shown = (is_visible || is_present(room, &stored.event))
                 && server
                     .matches_relations(&filter.room.timeline, &stored.event.id)
                     .await?;
@@ -1188,6 +1193,27 @@ impl Syncing<'_> {
         Ok(before)
     }
 
+    /// Whether an event was part of the room's state when the user left by `leave_event`.
+    async fn was_present(
+        &self,
+        leave_event: &OwnedEventId,
+        stored: &StoredEvent,
+    ) -> Result<bool, StorageError> {
+        let Some(key) = stored.event.state_name() else {
+            return Ok(false);
+        };
+        let of = StateOf {
+            event_id: leave_event.clone(),
+            side: StateSide::After,
+        };
+        let wanted = StateWanted::Keys(vec![key]);
+        let then = self.server.store.state_at(of, wanted).await?;
+        Ok(then
+            .unwrap_or_default()
+            .iter()
+            .any(|event| event.id == stored.event.id))
+    }
+
     /// A room that the user left or was removed from.
     async fn left_room(
         &self,
@@ -1211,6 +1237,7 @@ impl Syncing<'_> {
             room,
             left: Some(departure),
             ignored,
+            sees_all: false,
         };
         let filter = &self.request.filter;
         let limit = filter.room.timeline.limit(
@@ -1245,7 +1272,9 @@ impl Syncing<'_> {
         for stored in stretch {
             let is_own_leave = stored.event.id == leave_event;
             let (is_visible, _) = server.visibility(&reader, &stored).await?;
-            if !cut.offer(&stored, is_visible || is_own_leave) {
+            let is_shown =
+                is_visible || is_own_leave || self.was_present(&leave_event, &stored).await?;
+            if !cut.offer(&stored, is_shown) {
                 break;
             }
         }
@@ -1339,6 +1368,13 @@ impl Syncing<'_> {
         }
         Ok(Some(left))
     }
+}
+
+/// Whether an event is part of the room's present state.
+fn is_present(room: &lyceum_room::Room, event: &Event) -> bool {
+    let key = event.state_key.as_deref();
+    key.and_then(|key| room.state.get(&event.kind, key))
+        .is_some_and(|present| present.id == event.id)
 }
 
 /// Where a timeline begins.

@@ -17,6 +17,7 @@ use ruma_common::{DeviceId, EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
 
 use crate::{
     Server,
+    accounts::erased,
     rooms::{Recent, RoomError, TimelineEntry},
 };
 
@@ -44,6 +45,8 @@ pub struct Reader {
     pub left: Option<Departure>,
     /// Users whose messages the reader does not want to see.
     pub ignored: Arc<BTreeSet<OwnedUserId>>,
+    /// Whether the reader is an admin who sees everything, a member or not.
+    pub sees_all: bool,
 }
 
 /// How somebody's time in a room ended.
@@ -97,7 +100,27 @@ impl Server {
             membership,
             left,
             ignored,
+            sees_all: false,
         })
+    }
+
+    /// An admin who reads a room, whether or not they are a member; `None` if it is not known.
+    pub async fn admin_reader(
+        &self,
+        admin: &UserId,
+        room_id: &RoomId,
+    ) -> Result<Option<Reader>, StorageError> {
+        let Some(room) = self.rooms.room(room_id).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Reader {
+            user_id: admin.to_owned(),
+            membership: room.state.membership(admin),
+            room,
+            left: None,
+            ignored: Arc::default(),
+            sees_all: true,
+        }))
     }
 
     /// Whether a user asked not to see a room any more.
@@ -221,6 +244,9 @@ impl Server {
         stored: &StoredEvent,
     ) -> Result<(bool, Option<Membership>), StorageError> {
         let event = &stored.event;
+        if reader.sees_all {
+            return Ok((true, reader.membership));
+        }
         if event.state_key.is_none() && reader.ignored.contains(&event.sender) {
             return Ok((false, None));
         }
@@ -417,6 +443,13 @@ impl Server {
         membership: Option<Membership>,
         recent: &Recent,
     ) -> Result<ShownEvent, StorageError> {
+        if self.is_erased_for(reader, stored, membership).await? {
+            let redacted = lyceum_room::redacted(&stored.event, &reader.room.rules)
+                .map_err(|_| StorageError::Broken("an event cannot be redacted".to_owned()))?;
+            let mut shown = ShownEvent::from(Arc::new(ClientEvent::new(&redacted)));
+            shown.membership = membership;
+            return Ok(shown);
+        }
         let known = stored.seq.and_then(|seq| recent.entry(seq));
         let mut shown = match known {
             Some(entry) => entry.shown(&reader.user_id, device_id),
@@ -446,6 +479,25 @@ impl Server {
             };
         }
         Ok(shown)
+    }
+
+    /// Whether a reader gets a message without its content, since its sender was erased and the
+    /// reader was not there when it was sent (Client-Server API, "Account deactivation").
+    async fn is_erased_for(
+        &self,
+        reader: &Reader,
+        stored: &StoredEvent,
+        membership: Option<Membership>,
+    ) -> Result<bool, StorageError> {
+        let event = &stored.event;
+        let may_be = membership != Some(Membership::Join)
+            && event.state_key.is_none()
+            && !reader.sees_all;
+        if !may_be || !erased::is_erased(self, &event.sender).await? {
+            return Ok(false);
+        }
+        let (_, membership) = self.visibility(reader, stored).await?;
+        Ok(membership != Some(Membership::Join))
     }
 
     /// Whether an event was redacted, with the room's newest events at hand.
