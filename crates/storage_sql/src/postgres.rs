@@ -237,7 +237,7 @@ impl Engine for PostgresWriter {
             .collect::<Result<Vec<String>, _>>()
             .map_err(|error| StorageError::Broken(error.to_string()))?;
         let texts: Vec<&str> = touches.iter().map(String::as_str).collect();
-        session.execute(
+        session.collect(
             "WITH written AS (INSERT INTO commit_log (position, node, written, touches) \
              SELECT l.position, pg_backend_pid(), \
              CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT), l.touches \

@@ -5,10 +5,15 @@
 //! a group is one round trip. PostgreSQL cannot store the character U+0000 in a text; it is
 //! escaped on the way in and restored on the way out.
 
-use std::{borrow::Cow, collections::HashMap, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    future::{Future, poll_fn},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::BytesMut;
-use futures_util::future::try_join_all;
 use lyceum_storage::StorageError;
 use tokio::runtime::Runtime;
 use tokio_postgres::{
@@ -36,8 +41,8 @@ pub(crate) struct PostgresSession {
     client: Client,
     runtime: Runtime,
     statements: HashMap<(usize, usize, usize), Statement>,
-    /// Inserts that have not been sent yet.
-    collected: Vec<(Statement, Vec<OwnedParam>)>,
+    /// What has not been sent yet.
+    collected: Vec<Collected>,
 }
 
 impl std::fmt::Debug for PostgresSession {
@@ -85,7 +90,10 @@ impl PostgresSession {
             });
             client
                 .batch_execute(
-                    "SET jit = off; SET client_min_messages = warning; \
+                    // The statements are written for indices. Without statistics of a new table
+                    // the planner would read all of it instead.
+                    "SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; \
+                     SET enable_mergejoin = off; SET client_min_messages = warning; \
                      SELECT set_config('synchronous_commit', 'on', false) \
                      WHERE current_setting('synchronous_commit') = 'off'",
                 )
@@ -123,7 +131,21 @@ impl PostgresSession {
         Ok(statement)
     }
 
-    /// Sends the collected inserts, and `last` behind them, without waiting in between.
+    /// Adds a change that is sent with the next statement that waits for its answer.
+    pub(crate) fn collect(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<(), StorageError> {
+        let statement = self.statement(sql)?;
+        self.collected.push(Collected::Change(
+            statement,
+            params.iter().map(Into::into).collect(),
+        ));
+        Ok(())
+    }
+
+    /// Sends what was collected, and `last` behind it, without waiting in between.
     fn send_collected<T>(
         &mut self,
         last: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
@@ -133,24 +155,68 @@ impl PostgresSession {
         if collected.is_empty() {
             return self.runtime.block_on(last(client)).map_err(failed);
         }
-        self.runtime.block_on(async {
-            let inserts = try_join_all(collected.iter().map(async |(statement, values)| {
+        let send = async |collected: &Collected| match collected {
+            Collected::Script(script) => client.batch_execute(script).await,
+            Collected::Change(statement, values) => {
                 let values: Vec<&(dyn ToSql + Sync)> = values
                     .iter()
                     .map(|value| value as &(dyn ToSql + Sync))
                     .collect();
-                client.execute(statement, &values).await
-            }));
-            // The first to be polled is the first to be sent.
-            let (inserted, answer) = futures_util::future::join(inserts, last(client)).await;
-            inserted.map_err(failed)?;
-            answer.map_err(failed)
+                client.execute(statement, &values).await.map(|_| ())
+            }
+        };
+        let mut waiting: Vec<_> = collected
+            .iter()
+            .map(|collected| Some(Box::pin(send(collected))))
+            .collect();
+        let mut first_error = None;
+        self.runtime.block_on(async {
+            let mut last = std::pin::pin!(last(client));
+            let mut answer = None;
+            // Whatever is polled for the first time is sent, so the order of this loop is the
+            // order in which the server does it.
+            poll_fn(|context| {
+                for place in &mut waiting {
+                    if let Some(future) = place
+                        && let Poll::Ready(result) = future.as_mut().poll(context)
+                    {
+                        *place = None;
+                        if let Err(error) = result {
+                            first_error.get_or_insert(error);
+                        }
+                    }
+                }
+                if answer.is_none()
+                    && let Poll::Ready(result) = last.as_mut().poll(context)
+                {
+                    answer = Some(result);
+                }
+                if waiting.iter().all(Option::is_none) && answer.is_some() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+            match (first_error, answer) {
+                (Some(error), _) => Err(failed(error)),
+                (None, Some(answer)) => answer.map_err(failed),
+                (None, None) => Err(StorageError::Broken("no answer".to_owned())),
+            }
         })
     }
 
     fn run(&mut self, script: &str) -> Result<(), StorageError> {
         self.send_collected(async |client| client.batch_execute(script).await)
     }
+}
+
+/// What is sent together with whatever follows it.
+enum Collected {
+    /// Statements without parameters.
+    Script(String),
+    /// A prepared change.
+    Change(Statement, Vec<OwnedParam>),
 }
 
 /// A statement as PostgreSQL has it.
@@ -208,8 +274,10 @@ impl Sql for PostgresSession {
             let (chunk, after) = rest.split_at(rows * insert.columns);
             let key = (insert.into.as_ptr() as usize, insert.into.len(), rows);
             let statement = self.prepare(key, || insert.for_rows(rows).replace('?', "$"))?;
-            self.collected
-                .push((statement, chunk.iter().map(OwnedParam::from).collect()));
+            self.collected.push(Collected::Change(
+                statement,
+                chunk.iter().map(Into::into).collect(),
+            ));
             rest = after;
         }
         Ok(())
@@ -218,13 +286,18 @@ impl Sql for PostgresSession {
 
 impl Session for PostgresSession {
     fn begin_read(&mut self) -> Result<(), StorageError> {
-        self.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self.collected.push(Collected::Script(
+            "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned(),
+        ));
+        Ok(())
     }
 
     fn begin_write(&mut self) -> Result<(), StorageError> {
-        self.run(&format!(
+        // Statements that follow see what the last holder of the lock has committed.
+        self.collected.push(Collected::Script(format!(
             "BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})"
-        ))
+        )));
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StorageError> {
@@ -232,8 +305,13 @@ impl Session for PostgresSession {
     }
 
     fn rollback(&mut self) {
+        let was_begun = self.collected.is_empty()
+            || !self
+                .collected
+                .iter()
+                .any(|first| matches!(first, Collected::Script(_)));
         self.collected.clear();
-        if let Err(error) = self.run("ROLLBACK") {
+        if was_begun && let Err(error) = self.run("ROLLBACK") {
             tracing::debug!(%error, "a transaction could not be rolled back");
         }
     }
@@ -258,16 +336,23 @@ enum OwnedParam {
     Int(i64),
     Text(String),
     Blob(Vec<u8>),
+    Ints(Vec<i64>),
+    Texts(Vec<String>),
+    Blobs(Vec<Vec<u8>>),
 }
 
 impl From<&Param<'_>> for OwnedParam {
     fn from(param: &Param<'_>) -> Self {
         match *param {
+            Param::Null => Self::Null,
             Param::Int(value) => Self::Int(value),
             Param::Text(text) => Self::Text(text.to_owned()),
             Param::Blob(bytes) => Self::Blob(bytes.to_vec()),
-            // Nothing inserts lists.
-            Param::Null | Param::Ints(_) | Param::Texts(_) | Param::Blobs(_) => Self::Null,
+            Param::Ints(list) => Self::Ints(list.to_vec()),
+            Param::Texts(list) => {
+                Self::Texts(list.iter().map(|text| escape(text).into()).collect())
+            }
+            Param::Blobs(list) => Self::Blobs(list.iter().map(|bytes| bytes.to_vec()).collect()),
         }
     }
 }
@@ -277,12 +362,14 @@ type Encoded = Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
 impl ToSql for OwnedParam {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Encoded {
         match self {
-            Self::Null => Param::Null,
-            Self::Int(value) => Param::Int(*value),
-            Self::Text(text) => Param::Text(text),
-            Self::Blob(bytes) => Param::Blob(bytes),
+            Self::Null => Param::Null.to_sql(kind, out),
+            Self::Int(value) => Param::Int(*value).to_sql(kind, out),
+            Self::Text(text) => Param::Text(text).to_sql(kind, out),
+            Self::Blob(bytes) => Param::Blob(bytes).to_sql(kind, out),
+            Self::Ints(list) => list.to_sql(kind, out),
+            Self::Texts(list) => list.to_sql(kind, out),
+            Self::Blobs(list) => list.to_sql(kind, out),
         }
-        .to_sql(kind, out)
     }
 
     fn accepts(_: &Type) -> bool {
