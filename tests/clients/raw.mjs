@@ -382,6 +382,70 @@ await check("any byte sequence as an image gives an error, never a crash", async
     await bad("GET", `/_matrix/client/v1/media/download/${alice.serverName}/${encodeURIComponent("../../../etc/passwd")}`, {}, [400, 404], ["M_NOT_FOUND", "M_INVALID_PARAM", "M_UNKNOWN", "M_UNRECOGNIZED"]);
 });
 
+await check("odd texts and numbers anywhere never make an internal error", async () => {
+    const eve = await register("eve-raw");
+    const own = (await request("POST", at("/createRoom"), { token: eve.accessToken, body: { preset: "public_chat" } })).json.room_id;
+    const ask = async (method, path, body) => {
+        const answer = await request(method, at(path), { token: eve.accessToken, body });
+        if (answer.status >= 500 || (answer.status >= 400 && !answer.json?.errcode)) wrong.push(`${method} ${path.slice(0, 120)} ${JSON.stringify(body)?.slice(0, 80)}: ${answer.status} ${answer.bytes.toString().slice(0, 100)}`);
+    };
+    const e = encodeURIComponent;
+    const user = e(eve.userId);
+    const inOwn = `/rooms/${e(own)}`;
+    for (const odd of ["a\u0000b", "%_'\"\\;--", "..", "../../etc", " ", "\u{1F600}\u200F\u202E", "x".repeat(1000), "\r\nSet-Cookie: a=b", "{}", "null", "-1", "9".repeat(40)]) {
+        const path = e(odd);
+        await ask("PUT", `${inOwn}/send/m.room.message/${path}`, { body: odd, [odd]: odd });
+        await ask("PUT", `${inOwn}/send/${path}/1`, {});
+        await ask("PUT", `${inOwn}/state/org.example/${path}`, { odd });
+        await ask("PUT", `${inOwn}/state/m.room.name/`, { name: odd });
+        await ask("PUT", `/profile/${user}/displayname`, { displayname: odd });
+        await ask("PUT", `/profile/${user}/${path}`, { [odd]: odd });
+        await ask("PUT", `/user/${user}/account_data/${path}`, { odd });
+        await ask("PUT", `/user/${user}/rooms/${e(own)}/tags/${path}`, { order: 0.5 });
+        await ask("POST", `/user/${user}/filter`, { room: { timeline: { types: [odd], rooms: [odd] } }, event_fields: [odd] });
+        await ask("GET", `/user/${user}/filter/${path}`);
+        await ask("PUT", `/pushrules/global/content/${path}`, { pattern: odd, actions: [] });
+        await ask("PUT", `/pushrules/global/override/x?before=${path}`, { conditions: [{ kind: "event_match", key: odd, pattern: odd }, { kind: odd }], actions: [odd] });
+        await ask("POST", "/login", { type: "m.login.password", identifier: { type: "m.id.user", user: odd }, password: odd });
+        await ask("POST", "/login", { type: "m.login.password", identifier: { type: "m.id.user", user: eve.username }, password, device_id: odd, initial_device_display_name: odd });
+        await ask("GET", `/register/available?username=${path}`);
+        await ask("PUT", `/directory/room/${e(`#${odd}:${eve.serverName}`)}`, { room_id: own });
+        await ask("POST", "/createRoom", { room_alias_name: odd, name: odd, topic: odd });
+        await ask("POST", "/publicRooms", { filter: { generic_search_term: odd } });
+        await ask("POST", "/publicRooms", { since: odd });
+        await ask("POST", "/user_directory/search", { search_term: odd });
+        await ask("POST", `${inOwn}/receipt/m.read/${path}`, { thread_id: odd });
+        await ask("POST", `${inOwn}/read_markers`, { "m.fully_read": odd, "m.read": odd });
+        await ask("POST", `${inOwn}/invite`, { user_id: odd, reason: odd });
+        await ask("POST", `${inOwn}/ban`, { user_id: bob.userId, reason: odd });
+        await ask("POST", `/join/${path}`, { reason: odd });
+        await ask("PUT", `/sendToDevice/${path}/${path}`, { messages: { [bob.userId]: { [odd]: { odd } } } });
+        await ask("POST", "/keys/upload", { one_time_keys: { [`signed_curve25519:${odd}`]: { key: odd } } });
+        await ask("POST", "/keys/query", { device_keys: { [bob.userId]: [odd] }, timeout: 10 });
+        await ask("POST", "/keys/claim", { one_time_keys: { [bob.userId]: { [odd]: odd } } });
+        await ask("GET", `/room_keys/keys?version=${path}`);
+        await ask("PUT", `/room_keys/keys/${path}/${path}?version=${path}`, { first_message_index: 0, forwarded_count: 0, is_verified: true, session_data: { odd } });
+        await ask("PUT", `/presence/${user}/status`, { presence: "online", status_msg: odd });
+        await ask("PUT", `/devices/${eve.deviceId}`, { display_name: odd });
+        for (const query of [`/sync?timeout=0&since=${path}`, `/sync?timeout=${path}&since=s1`, `/sync?timeout=0&filter=${path}`, `/keys/changes?from=${path}&to=${path}`, `${inOwn}/messages?dir=b&from=${path}`, `${inOwn}/messages?dir=b&limit=${path}`,
+            `${inOwn}/members?at=${path}&membership=${path}`, `${inOwn}/event/${path}`, `${inOwn}/context/${path}?limit=${path}`, `/rooms/${path}/state`, `/profile/${path}`, `/directory/room/${path}`, `/presence/${path}/status`]) await ask("GET", query);
+    }
+    for (const number of [9007199254740991, -1, 0]) {
+        await ask("PUT", `${inOwn}/typing/${user}`, { typing: true, timeout: number });
+        await ask("PUT", `${inOwn}/state/m.room.power_levels/`, { users: { [eve.userId]: number }, events: { x: number }, users_default: number });
+        for (const query of [`${inOwn}/messages?dir=f&from=t${number}_${number}&limit=${number}`, `${inOwn}/messages?dir=b&from=s${number}&to=t${number}_0`, `/sync?timeout=0&since=s${number}`]) await ask("GET", query);
+        for (const direction of ["f", "b"]) {
+            const found = await request("GET", `/_matrix/client/v1${inOwn}/timestamp_to_event?ts=${number}&dir=${direction}`, { token: eve.accessToken });
+            if (found.status >= 500) wrong.push(`timestamp_to_event at ${number}: ${found.status}`);
+        }
+    }
+    const upload = await request("POST", `/_matrix/media/v3/upload?filename=${e("a\r\nSet-Cookie: a=b\u0000")}`, { token: eve.accessToken, raw: "x", headers: { "content-type": "text/plain" } });
+    const download = await request("GET", `/_matrix/client/v1/media/download/${upload.json.content_uri.slice("mxc://".length)}/${e("b\r\nSet-Cookie: a=b")}`, { token: eve.accessToken });
+    expect(download.status === 200 && !download.headers.get("set-cookie"), "a file's name cannot add a header");
+    const after = await request("GET", at("/sync?timeout=0"), { token: eve.accessToken });
+    expectEqual(after.status, 200, `a sync after all that: ${after.bytes.toString().slice(0, 100)}`);
+});
+
 await check("broken HTTP ends a connection, not the server", async () => {
     for (const bytes of ["\0\0\0\0\0\r\n\r\n", "GET\r\n\r\n", `GET / HTTP/1.1\r\nX: ${"a".repeat(200_000)}\r\n\r\n`, "PUT /_matrix/client/v3/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]) {
         const answer = await rawHttp(bytes);
