@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -159,8 +160,8 @@ class Lyceum:
         return found["VmRSS"], found["VmHWM"]
 
     def logged(self, since=0):
-        """The log's bytes from a position on, as text."""
-        return self.log.read_bytes()[since:].decode(errors="replace")
+        """The log's bytes from a position on, as text without colours."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_bytes()[since:].decode(errors="replace"))
 
     def tail(self, lines=15):
         return "\n".join(self.logged().splitlines()[-lines:])
