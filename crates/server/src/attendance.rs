@@ -59,9 +59,9 @@ impl Attending {
     /// What is to be written, if anything.
     fn due(&mut self, now: Timestamp) -> Option<PresenceState> {
         let state = self.state(now)?;
-        let is_known = self.written.is_some_and(|(written, at)| {
-            written == state && now.ms_since(at) < REFRESH_MS
-        });
+        let is_known = self
+            .written
+            .is_some_and(|(written, at)| written == state && now.ms_since(at) < REFRESH_MS);
         if is_known {
             return None;
         }

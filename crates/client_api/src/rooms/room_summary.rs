@@ -28,7 +28,8 @@ async fn summary(
     let not_found = || MatrixError::not_found("There is no such room, or you may not see it");
     let room_id = server.room_of(&room).await.map_err(|_| not_found())?;
     let room = server.rooms.room(&room_id).await?.ok_or_else(not_found)?;
-    if !server.may_preview(&room, &requester) {
+    let may_see = server.may_see_summary(&room, &requester).await;
+    if !may_see.map_err(MatrixError::from)? {
         return Err(not_found().into());
     }
     let mut summary = serde_json::to_value(PublicRoom::of(&room)).unwrap_or_else(|_| Value::Null);

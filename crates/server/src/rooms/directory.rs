@@ -1,10 +1,11 @@
 //! Finding rooms: aliases and the public directory.
 
 use lyceum_model::{Alias, Batch, Expect, MatrixError, Membership, RoomChange};
-use lyceum_room::{HistoryVisibility, JoinRule, Room};
+use lyceum_room::{Draft, HistoryVisibility, JoinRule, Room};
 use lyceum_storage::{CommitError, RoomPage};
 use ruma_common::{OwnedRoomId, RoomAliasId, RoomId};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{Server, rooms::RoomError, sessions::Session};
 
@@ -234,7 +235,47 @@ impl Server {
         }
         self.commit(RoomChange::RemoveAlias(alias.to_owned()))
             .await?;
+        if let Some(room) = room {
+            self.unname(session, &room, alias).await?;
+        }
         Ok(())
+    }
+
+    /// Takes an alias that is gone out of what the room calls itself, if the user may do that.
+    async fn unname(
+        &self,
+        session: &Session,
+        room: &Room,
+        alias: &RoomAliasId,
+    ) -> Result<(), RoomError> {
+        let Some(event) = room.state.get("m.room.canonical_alias", "") else {
+            return Ok(());
+        };
+        let Ok(mut content) =
+            serde_json::from_str::<serde_json::Map<String, Value>>(event.content.get())
+        else {
+            return Ok(());
+        };
+        let is_it = |value: &Value| value.as_str() == Some(alias.as_str());
+        let mut is_named = content.get("alias").is_some_and(is_it);
+        if is_named {
+            content.remove("alias");
+        }
+        if let Some(Value::Array(others)) = content.get_mut("alt_aliases") {
+            let count = others.len();
+            others.retain(|other| !is_it(other));
+            is_named |= others.len() < count;
+        }
+        if !is_named {
+            return Ok(());
+        }
+        let content = serde_json::value::to_raw_value(&content)
+            .map_err(|error| MatrixError::internal(error.to_string()))?;
+        let draft = Draft::state("m.room.canonical_alias", "", content);
+        match self.send_state(session, &room.room_id, draft, None).await {
+            Ok(_) | Err(RoomError::Denied(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The aliases of a room, for its members and, if anybody may read it, for anybody.
@@ -268,6 +309,18 @@ impl Server {
                 room.state.membership(&session.user_id),
                 Some(Membership::Join | Membership::Invite)
             )
+    }
+}
+
+impl Server {
+    /// Whether a user may see a room's summary: those of [`Server::may_preview`], and whoever a
+    /// restricted room would let in.
+    pub async fn may_see_summary(&self, room: &Room, session: &Session) -> Result<bool, RoomError> {
+        if self.may_preview(room, session) {
+            return Ok(true);
+        }
+        let trusted = self.allowed_rooms_of(&session.user_id, room).await?;
+        Ok(!trusted.is_empty())
     }
 }
 

@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// Those of the rooms that a restricted room trusts in which the user is a member.
-    async fn allowed_rooms_of(
+    pub(super) async fn allowed_rooms_of(
         &self,
         user_id: &UserId,
         room: &Room,

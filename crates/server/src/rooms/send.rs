@@ -55,13 +55,7 @@ impl Server {
         let signer = &self.signer;
         self.send_with(session, room_id, transaction, |room| {
             let now = sent_at.unwrap_or_else(|| self.clock.now());
-            Ok(lyceum_room::send(
-                room,
-                sender,
-                draft.clone(),
-                signer,
-                now,
-            )?)
+            Ok(lyceum_room::send(room, sender, draft.clone(), signer, now)?)
         })
         .await
     }

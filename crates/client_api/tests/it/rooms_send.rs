@@ -1,0 +1,182 @@
+//! `PUT /rooms/{roomId}/send/…` and `PUT /rooms/{roomId}/redact/…`.
+
+use http::Method;
+use serde_json::json;
+
+use crate::harness::{ANY, TestServer, bridge};
+
+#[tokio::test]
+async fn what_is_sent_is_there() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let content = json!({ "body": "ä\u{1F600}\u{0}", "n": -5, "list": [true, null] });
+    let sent = alice.send_event(&room, "org.x", content.clone()).await;
+    let sent = sent.expect(200, json!({ "event_id": ANY }));
+    let id = sent["event_id"].as_str().unwrap();
+    let event = alice.get(&format!("/v3/rooms/{room}/event/{id}")).await;
+    event.expect(
+        200,
+        json!({
+            "content": content, "event_id": id, "origin_server_ts": ANY, "room_id": room,
+            "sender": alice.user_id, "type": "org.x", "unsigned": ANY,
+        }),
+    );
+}
+
+#[tokio::test]
+async fn bad_events_are_refused() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(66_000));
+    for (number, (body, status, code)) in [
+        ("", 400, "M_NOT_JSON"),
+        ("nonsense", 400, "M_NOT_JSON"),
+        ("[1]", 400, "M_BAD_JSON"),
+        ("5", 400, "M_BAD_JSON"),
+        (r#"{"a":9007199254740992}"#, 400, "M_BAD_JSON"),
+        (r#"{"a":1.5}"#, 400, "M_BAD_JSON"),
+        (&long, 413, "M_TOO_LARGE"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/v3/rooms/{room}/send/m.room.message/bad{number}");
+        alice
+            .send(Method::PUT, &path, body)
+            .await
+            .expect_error(status, code);
+    }
+    let path = format!("/v3/rooms/{room}/send/m.room.message/deep");
+    assert_eq!(alice.send(Method::PUT, &path, &deep).await.status, 400);
+    let kind = "k".repeat(256);
+    let answer = alice.send_event(&room, &kind, json!({})).await;
+    assert!(matches!(answer.status, 400 | 413), "{answer:?}");
+    bob.send_event(&room, "m.room.message", json!({}))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    let unknown = alice
+        .send_event("!none:example.org", "m.room.message", json!({}))
+        .await;
+    unknown.expect_error(404, "M_NOT_FOUND");
+    let wrong = alice.send_event("none", "m.room.message", json!({})).await;
+    wrong.expect_error(400, "M_INVALID_PARAM");
+    let history = alice.messages(&room, "dir=b&limit=1").await;
+    assert_eq!(history["chunk"][0]["type"], "m.room.guest_access");
+}
+
+#[tokio::test]
+async fn asking_twice_at_the_same_time_does_it_once() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let path = format!("/v3/rooms/{room}/send/m.room.message/once");
+    let ask = || async { alice.put(&path, json!({ "body": "x" })).await.ok() };
+    let (one, two, three, four) = tokio::join!(ask(), ask(), ask(), ask());
+    assert_eq!([&one, &one, &one], [&two, &three, &four]);
+    let history = alice.messages(&room, "dir=b&limit=50").await;
+    let messages = history["chunk"].as_array().unwrap().iter();
+    let messages = messages.filter(|event| event["type"] == "m.room.message");
+    assert_eq!(messages.count(), 1);
+    // Another type is another transaction.
+    let path = format!("/v3/rooms/{room}/send/org.x/once");
+    assert_ne!(alice.put(&path, json!({ "body": "x" })).await.ok(), one);
+}
+
+#[tokio::test]
+async fn one_reacts_in_one_way_once() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let said = alice.say(&room, "hi").await;
+    let reaction = |key: &str| json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": said, "key": key } });
+    let path = format!("/v3/rooms/{room}/send/m.reaction/first");
+    let first = alice.put(&path, reaction("+1")).await.ok();
+    alice
+        .put(&path, reaction("+1"))
+        .await
+        .expect(200, first.clone());
+    let again = alice.send_event(&room, "m.reaction", reaction("+1")).await;
+    again.expect_error(400, "M_DUPLICATE_ANNOTATION");
+    alice
+        .send_event(&room, "m.reaction", reaction("-1"))
+        .await
+        .ok();
+    bob.send_event(&room, "m.reaction", reaction("+1"))
+        .await
+        .ok();
+    // Taken back, it can be said again.
+    let first = first["event_id"].as_str().unwrap();
+    alice
+        .put(&format!("/v3/rooms/{room}/redact/{first}/1"), json!({}))
+        .await
+        .ok();
+    alice
+        .send_event(&room, "m.reaction", reaction("+1"))
+        .await
+        .ok();
+}
+
+#[tokio::test]
+async fn redacting_is_for_who_sent_and_the_powerful() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let of_alice = alice.say(&room, "a").await;
+    let of_bob = bob.say(&room, "b").await;
+    let path = |event: &str, name: &str| format!("/v3/rooms/{room}/redact/{event}/{name}");
+    bob.put(&path(&of_alice, "1"), json!({}))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    alice
+        .put(&path(&of_bob, "2"), json!({}))
+        .await
+        .expect(200, json!({ "event_id": ANY }));
+    bob.put(&path(&of_bob, "3"), json!({}))
+        .await
+        .expect(200, json!({ "event_id": ANY }));
+    alice
+        .put(&path("$none", "4"), json!({}))
+        .await
+        .expect_error(404, "M_NOT_FOUND");
+    let by_send = alice
+        .send_event(&room, "m.room.redaction", json!({ "redacts": of_alice }))
+        .await;
+    by_send.ok();
+    let event = bob
+        .get(&format!("/v3/rooms/{room}/event/{of_alice}"))
+        .await
+        .ok();
+    assert_eq!(event["content"], json!({}));
+}
+
+#[tokio::test]
+async fn application_services_say_when() {
+    let server = TestServer::with_services(|_| {}, vec![bridge()]).await;
+    let alice = server.user("alice").await;
+    let service = server.client("as-token");
+    let room = alice.create_public().await;
+    service.join(&room).await;
+    let path = format!("/v3/rooms/{room}/send/m.room.message/1?ts=1234567");
+    let sent = service.put(&path, json!({ "body": "old" })).await.ok();
+    let id = sent["event_id"].as_str().unwrap();
+    let event = alice
+        .get(&format!("/v3/rooms/{room}/event/{id}"))
+        .await
+        .ok();
+    assert_eq!(event["origin_server_ts"], 1_234_567);
+    let sent = alice.put(&path, json!({ "body": "now" })).await.ok();
+    let id = sent["event_id"].as_str().unwrap();
+    let event = alice
+        .get(&format!("/v3/rooms/{room}/event/{id}"))
+        .await
+        .ok();
+    assert_ne!(event["origin_server_ts"], 1_234_567);
+}

@@ -1,0 +1,180 @@
+//! `/rooms/{roomId}/state`, `/members`, `/joined_members`, `/joined_rooms`.
+
+use serde_json::{Value, json};
+
+use crate::{
+    chat::{check, line, next_batch},
+    harness::{ANY, TestServer},
+};
+
+#[tokio::test]
+async fn state_is_set_and_read() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create(json!({})).await;
+    let content = json!({ "name": "A", "other": { "deep": [1, "x"] } });
+    let path = format!("/v3/rooms/{room}/state/m.room.name");
+    for path in [path.clone(), format!("{path}/")] {
+        alice
+            .put(&path, content.clone())
+            .await
+            .expect(200, json!({ "event_id": ANY }));
+        alice.get(&path).await.expect(200, content.clone());
+    }
+    let event = alice.get(&format!("{path}?format=event")).await.ok();
+    assert_eq!(event["room_id"], room.as_str());
+    assert_eq!(event["content"], content);
+    assert_eq!(event["state_key"], "");
+    // The same again is the same event.
+    let first = alice.put(&path, content.clone()).await.ok();
+    assert_eq!(first, alice.put(&path, content).await.ok());
+    let keyed = format!("/v3/rooms/{room}/state/org.x/with%2Fslash%20and%20space");
+    alice.put(&keyed, json!({ "k": 1 })).await.ok();
+    alice.get(&keyed).await.expect(200, json!({ "k": 1 }));
+    let all = alice.get(&format!("/v3/rooms/{room}/state")).await.ok();
+    let key = |event: &Value| event["state_key"] == "with/slash and space";
+    assert!(all.as_array().unwrap().iter().any(key));
+    alice
+        .get(&format!("/v3/rooms/{room}/state/m.none"))
+        .await
+        .expect_error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn state_that_may_not_be_set() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let path = |kind: &str| format!("/v3/rooms/{room}/state/{kind}");
+    bob.put(&path("m.room.name"), json!({ "name": "x" }))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    let own = path(&format!("org.x/{}", bob.user_id));
+    bob.put(&own, json!({}))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    alice
+        .put(&own, json!({}))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    alice
+        .put(&path("m.room.create"), json!({}))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    for (body, code) in [
+        ("", "M_NOT_JSON"),
+        ("{", "M_NOT_JSON"),
+        ("[]", "M_BAD_JSON"),
+    ] {
+        let answer = alice.send(http::Method::PUT, &path("org.x"), body).await;
+        answer.expect_error(400, code);
+    }
+    let alias = json!({ "alias": "#none:example.org" });
+    let answer = alice.put(&path("m.room.canonical_alias"), alias).await;
+    answer.expect_error(400, "M_BAD_ALIAS");
+    let unknown = "/v3/rooms/!none:example.org/state/m.room.name";
+    alice.get(unknown).await.expect_error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn state_is_for_members_and_where_the_world_may_read() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    let name = format!("/v3/rooms/{room}/state/m.room.name");
+    alice
+        .set(&room, "m.room.name", "", json!({ "name": "first" }))
+        .await;
+    bob.get(&name).await.expect_error(403, "M_FORBIDDEN");
+    bob.join(&room).await;
+    bob.get(&name).await.expect(200, json!({ "name": "first" }));
+    bob.leave(&room).await;
+    alice
+        .set(&room, "m.room.name", "", json!({ "name": "second" }))
+        .await;
+    // As it was when they left.
+    bob.get(&name).await.expect(200, json!({ "name": "first" }));
+    let visibility = json!({ "history_visibility": "world_readable" });
+    alice
+        .set(&room, "m.room.history_visibility", "", visibility)
+        .await;
+    let carol = server.user("carol").await;
+    carol
+        .get(&name)
+        .await
+        .expect(200, json!({ "name": "second" }));
+    carol
+        .get(&format!("/v3/rooms/{room}/joined_members"))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn members_now_and_then() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let carol = server.user("carol").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let then = alice.sync("").await;
+    bob.leave(&room).await;
+    carol.join(&room).await;
+    let members = async |query: &str| {
+        let answer = alice
+            .get(&format!("/v3/rooms/{room}/members{query}"))
+            .await
+            .ok();
+        let mut words: Vec<String> = line(&answer["chunk"])
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        words.sort();
+        words.join(" ")
+    };
+    check(&members("").await, "alice:join bob:leave carol:join");
+    check(&members("?membership=join").await, "alice:join carol:join");
+    check(&members("?not_membership=join").await, "bob:leave");
+    let at = next_batch(&then);
+    check(&members(&format!("?at={at}")).await, "alice:join bob:join");
+    let at = then["rooms"]["join"][&room]["timeline"]["prev_batch"]
+        .as_str()
+        .unwrap();
+    alice
+        .get(&format!("/v3/rooms/{room}/members?at={at}"))
+        .await
+        .ok();
+    let wrong = alice
+        .get(&format!("/v3/rooms/{room}/members?membership=friend"))
+        .await;
+    wrong.expect_error(400, "M_INVALID_PARAM");
+    let wrong = alice
+        .get(&format!("/v3/rooms/{room}/members?at=then"))
+        .await;
+    wrong.expect_error(400, "M_INVALID_PARAM");
+    let joined = alice
+        .get(&format!("/v3/rooms/{room}/joined_members"))
+        .await
+        .ok();
+    let expected = json!({ "joined": {
+        alice.user_id.as_str(): { "display_name": ANY },
+        carol.user_id.as_str(): { "display_name": ANY },
+    } });
+    let keys = |value: &Value| -> Vec<String> {
+        value["joined"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    };
+    assert_eq!(keys(&joined), keys(&expected));
+    let rooms = alice.get("/v3/joined_rooms").await;
+    rooms.expect(200, json!({ "joined_rooms": [room] }));
+    bob.get(&format!("/v3/rooms/{room}/joined_members"))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+}
