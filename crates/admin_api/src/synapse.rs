@@ -1,8 +1,12 @@
 //! `/_synapse/admin/…`.
 
 mod join;
+mod media;
 mod paging;
+mod registration_tokens;
+mod reports;
 mod rooms;
+mod server;
 mod users;
 
 use std::sync::Arc;
@@ -15,7 +19,15 @@ use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::json;
 
 pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
-    for add in [join::routes, rooms::routes, users::routes] {
+    for add in [
+        join::routes,
+        media::routes,
+        registration_tokens::routes,
+        reports::routes,
+        rooms::routes,
+        server::routes,
+        users::routes,
+    ] {
         router = add(router);
     }
     router

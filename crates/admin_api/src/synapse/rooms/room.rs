@@ -1,4 +1,4 @@
-//! `GET /v1/rooms/{roomId}`: all that is told of a room.
+//! `/v1/rooms/{roomId}`: all that is told of a room; its end.
 
 use std::sync::Arc;
 
@@ -6,10 +6,13 @@ use axum::{Router, extract::State, routing::get};
 use lyceum_edge::{Answer, App, Provisioning, ProvisioningRequester, Segments, json};
 use lyceum_model::MatrixError;
 
-use super::super::{room_id, v1};
+use super::{
+    super::{room_id, v1},
+    deletion::delete_now,
+};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    v1(router, "/rooms/{room_id}", get(details))
+    v1(router, "/rooms/{room_id}", get(details).delete(delete_now))
 }
 
 async fn details(

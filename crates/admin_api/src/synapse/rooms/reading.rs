@@ -1,0 +1,330 @@
+//! Reading a room without being in it: `/v1/rooms/{roomId}/{members,state,messages,context,…}`
+//! and `/v1/fetch_event`.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::get};
+use http::StatusCode;
+use lyceum_edge::{AdminRequester, Answer, App, Query, Refusal, Segments, json, json_bytes};
+use lyceum_model::{MatrixError, Seq, StoredEvent, Timestamp};
+use lyceum_server::{
+    Server,
+    rooms::{DEPTH_MAX, HierarchyQuery, Reader, Shown},
+};
+use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError};
+use lyceum_sync::{
+    client_event::{ClientEvent, EventForm, ShownEvent},
+    filter::RoomEventFilter,
+    history::{Context, Messages, context as context_json, event_list, messages as messages_json},
+    token::{PageToken, SyncToken, TimelineToken},
+};
+use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::{refused, room_id, v1};
+
+/// How many events an answer has if nobody says.
+const LIMIT_DEFAULT: usize = 10;
+/// How many events an answer has at most.
+const LIMIT_MAX: usize = 1_000;
+/// How many rooms of a space an answer has.
+const SPACE_ROOMS: usize = 50;
+
+pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    let router = v1(router, "/rooms/{room_id}/members", get(members));
+    let router = v1(router, "/rooms/{room_id}/state", get(state));
+    let router = v1(router, "/rooms/{room_id}/messages", get(messages));
+    let router = v1(router, "/rooms/{room_id}/context/{event_id}", get(context));
+    let router = v1(
+        router,
+        "/rooms/{room_id}/timestamp_to_event",
+        get(timestamp_to_event),
+    );
+    let router = v1(router, "/rooms/{room_id}/hierarchy", get(hierarchy));
+    v1(router, "/fetch_event/{event_id}", get(fetch_event))
+}
+
+async fn reader(app: &App, admin: &UserId, room_id: &RoomId) -> Result<Reader, Refusal> {
+    let reader = app.server.admin_reader(admin, room_id).await?;
+    reader.ok_or_else(|| MatrixError::not_found("Room not found").into())
+}
+
+async fn members(
+    State(app): State<Arc<App>>,
+    admin: AdminRequester,
+    Segments(named): Segments<String>,
+) -> Answer {
+    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
+    let members: Vec<_> = reader
+        .room
+        .state
+        .joined_members()
+        .map(|(user_id, _)| user_id)
+        .collect();
+    Ok(json(&json!({ "total": members.len(), "members": members })))
+}
+
+#[derive(Deserialize)]
+struct StateFilter {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+async fn state(
+    State(app): State<Arc<App>>,
+    admin: AdminRequester,
+    Segments(named): Segments<String>,
+    Query(filter): Query<StateFilter>,
+) -> Answer {
+    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
+    let events: Vec<ShownEvent> = reader
+        .room
+        .state
+        .iter()
+        .filter(|event| filter.kind.as_ref().is_none_or(|kind| *kind == *event.kind))
+        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
+        .collect();
+    let form = EventForm::new(app.server.clock.now());
+    let mut body = b"{\"state\":".to_vec();
+    body.extend(event_list(events.iter(), &form));
+    body.push(b'}');
+    Ok(json_bytes(StatusCode::OK, body))
+}
+
+#[derive(Deserialize)]
+struct Stretch {
+    from: Option<String>,
+    to: Option<String>,
+    dir: Option<String>,
+    limit: Option<usize>,
+    filter: Option<String>,
+}
+
+async fn messages(
+    State(app): State<Arc<App>>,
+    admin: AdminRequester,
+    Segments(named): Segments<String>,
+    Query(stretch): Query<Stretch>,
+) -> Answer {
+    let server = &app.server;
+    let direction = direction_of(stretch.dir.as_deref())?;
+    let filter = filter_of(stretch.filter.as_deref())?;
+    let limit = match stretch.limit {
+        Some(limit) => limit.min(LIMIT_MAX),
+        None => filter.limit(LIMIT_DEFAULT, LIMIT_MAX),
+    };
+    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
+    let position = server.feed.position();
+    let start = match (&stretch.from, direction) {
+        (Some(from), _) => token_of(from)?,
+        (None, Direction::Backward) => PageToken::Sync(SyncToken(position)),
+        (None, Direction::Forward) => PageToken::Timeline(TimelineToken {
+            position,
+            seq: Seq(i64::MIN + 1),
+        }),
+    };
+    let from = seq_of(server, &reader.room.room_id, start).await?;
+    let until = match &stretch.to {
+        Some(to) => Some(seq_of(server, &reader.room.room_id, token_of(to)?).await?),
+        None => None,
+    };
+    let shown = server
+        .read_filtered(&reader, (from, until, position), direction, limit, &filter)
+        .await?;
+    let body = messages_json(&Messages {
+        form: EventForm::new(server.clock.now()),
+        start,
+        end: shown.next.map(|seq| TimelineToken { position, seq }),
+        chunk: all_shown(server, &reader, &shown).await?,
+        state: Vec::new(),
+    });
+    Ok(json_bytes(StatusCode::OK, body))
+}
+
+async fn all_shown(
+    server: &Server,
+    reader: &Reader,
+    found: &Shown,
+) -> Result<Vec<ShownEvent>, StorageError> {
+    let mut all = Vec::with_capacity(found.events.len());
+    for (stored, membership) in &found.events {
+        all.push(server.show(reader, None, stored, *membership).await?);
+    }
+    Ok(all)
+}
+
+async fn context(
+    State(app): State<Arc<App>>,
+    admin: AdminRequester,
+    Segments((named, event)): Segments<(String, String)>,
+    Query(stretch): Query<Stretch>,
+) -> Answer {
+    let server = &app.server;
+    let filter = filter_of(stretch.filter.as_deref())?;
+    let limit = stretch.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let event_id = event_id(&event)?;
+    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
+    let (stored, membership) = server.event_for(&reader, &event_id).await.map_err(refused)?;
+    let seq = stored.seq.unwrap_or_default();
+    let position = server.feed.position();
+    let before = server
+        .read_filtered(&reader, (seq, None, position), Direction::Backward, limit / 2, &filter)
+        .await?;
+    let later = (Seq(seq.0 + 1), None, position);
+    let after = server
+        .read_filtered(&reader, later, Direction::Forward, limit - limit / 2, &filter)
+        .await?;
+    let last = after.events.last().map_or(&stored, |(stored, _)| stored);
+    let first = before.events.last().map_or(&stored, |(stored, _)| stored);
+    let of = StateOf {
+        event_id: last.event.id.clone(),
+        side: StateSide::After,
+    };
+    let state = server.store.state_at(of, StateWanted::All).await?.unwrap_or_default();
+    let place = |stored: &StoredEvent| stored.seq.unwrap_or(seq);
+    let body = context_json(&Context {
+        form: EventForm::new(server.clock.now()),
+        start: TimelineToken {
+            position,
+            seq: place(first),
+        },
+        end: TimelineToken {
+            position,
+            seq: Seq(place(last).0 + 1),
+        },
+        event: server.show(&reader, None, &stored, membership).await?,
+        events_before: all_shown(server, &reader, &before).await?,
+        events_after: all_shown(server, &reader, &after).await?,
+        state: state
+            .iter()
+            .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
+            .collect(),
+    });
+    Ok(json_bytes(StatusCode::OK, body))
+}
+
+#[derive(Deserialize)]
+struct Moment {
+    ts: Option<i64>,
+    dir: Option<String>,
+}
+
+async fn timestamp_to_event(
+    State(app): State<Arc<App>>,
+    admin: AdminRequester,
+    Segments(named): Segments<String>,
+    Query(moment): Query<Moment>,
+) -> Answer {
+    let why = "Missing required integer query parameter 'ts'";
+    let at = moment.ts.ok_or_else(|| MatrixError::missing_param(why))?;
+    let direction = direction_of(moment.dir.as_deref())?;
+    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
+    let since = Timestamp(u64::try_from(at).unwrap_or(0));
+    let Some(event) = app.server.event_by_time(&reader, since, direction).await? else {
+        let why = format!("Unable to find event from {at} in direction {direction:?}");
+        return Err(MatrixError::not_found(why).into());
+    };
+    Ok(json(&json!({
+        "event_id": event.id,
+        "origin_server_ts": event.origin_server_ts,
+    })))
+}
+
+#[derive(Deserialize)]
+struct Space {
+    from: Option<String>,
+    limit: Option<usize>,
+    max_depth: Option<u64>,
+}
+
+async fn hierarchy(
+    State(app): State<Arc<App>>,
+    _admin: AdminRequester,
+    Segments(named): Segments<String>,
+    Query(space): Query<Space>,
+) -> Answer {
+    let offset = match &space.from {
+        None => 0,
+        Some(from) => from
+            .parse()
+            .map_err(|_| MatrixError::invalid_param("Unknown pagination token"))?,
+    };
+    let query = HierarchyQuery {
+        max_depth: space.max_depth.unwrap_or(DEPTH_MAX),
+        suggested_only: false,
+        offset,
+        limit: space.limit.unwrap_or(SPACE_ROOMS).clamp(1, SPACE_ROOMS),
+    };
+    let page = app
+        .server
+        .whole_hierarchy(&room_id(&named)?, query)
+        .await
+        .map_err(refused)?;
+    let mut body = json!({ "rooms": page.rooms });
+    if page.has_more {
+        body["next_batch"] = json!((offset + page.rooms.len()).to_string());
+    }
+    Ok(json(&body))
+}
+
+async fn fetch_event(
+    State(app): State<Arc<App>>,
+    _admin: AdminRequester,
+    Segments(event): Segments<String>,
+) -> Answer {
+    let event_id = event_id(&event)?;
+    let found = app.server.store.events(&[event_id]).await?;
+    let Some(stored) = found.first() else {
+        return Err(MatrixError::not_found("Event not found").into());
+    };
+    Ok(json(&json!({ "event": raw(stored)? })))
+}
+
+/// An event as it is stored, with its id.
+pub(crate) fn raw(stored: &StoredEvent) -> Result<Value, Refusal> {
+    let event = &stored.event;
+    let mut raw: Value = serde_json::from_str(&event.json)
+        .map_err(|_| MatrixError::internal("A stored event is damaged"))?;
+    raw["event_id"] = json!(event.id);
+    raw["room_id"] = json!(event.room_id);
+    Ok(raw)
+}
+
+fn event_id(text: &str) -> Result<OwnedEventId, Refusal> {
+    EventId::parse(text)
+        .map_err(|_| MatrixError::not_found("Event not found").into())
+}
+
+fn direction_of(dir: Option<&str>) -> Result<Direction, Refusal> {
+    match dir {
+        Some("b") => Ok(Direction::Backward),
+        Some("f") | None => Ok(Direction::Forward),
+        Some(_) => {
+            let why = "Query parameter 'dir' must be one of ['f', 'b']";
+            Err(MatrixError::invalid_param(why).into())
+        }
+    }
+}
+
+fn filter_of(filter: Option<&str>) -> Result<RoomEventFilter, Refusal> {
+    match filter {
+        None => Ok(RoomEventFilter::default()),
+        Some(filter) => RoomEventFilter::parse(filter)
+            .map_err(|error| MatrixError::bad_json(error.to_string()).into()),
+    }
+}
+
+fn token_of(token: &str) -> Result<PageToken, Refusal> {
+    token
+        .parse()
+        .map_err(|_| MatrixError::invalid_param("This is not a token").into())
+}
+
+/// The place of a token in a room: the gap before this event.
+async fn seq_of(server: &Server, room_id: &RoomId, token: PageToken) -> Result<Seq, StorageError> {
+    Ok(match token {
+        PageToken::Timeline(token) => token.seq,
+        PageToken::Sync(token) => Seq(server.store.seq_at(room_id, token.0).await?.0 + 1),
+    })
+}
