@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{ANY, PASSWORD, TestServer, bridge};
+use crate::harness::{ANY, Client, PASSWORD, TestServer, bridge};
 
 fn auth() -> Value {
     json!({ "type": "m.login.password", "password": PASSWORD })
@@ -110,6 +110,52 @@ async fn a_closed_account_is_closed_for_good() {
     taken.expect_error(400, "M_USER_IN_USE");
     let profile = bob.get("/v3/profile/@alice:example.org").await;
     profile.expect_error(404, "M_NOT_FOUND");
+}
+
+/// The contents of the messages that a client reads in a room, oldest first.
+async fn messages(client: &Client, room_id: &str) -> Vec<Value> {
+    let path = format!("/v3/rooms/{room_id}/messages?dir=f&limit=100");
+    let answer = client.get(&path).await.ok();
+    let events = answer["chunk"].as_array().unwrap().iter();
+    events
+        .filter(|event| event["type"] == "m.room.message")
+        .map(|event| event["content"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn who_comes_later_does_not_read_what_an_erased_user_wrote() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let carol = server.user("carol").await;
+    let body = json!({ "preset": "public_chat" });
+    let room = bob.post("/v3/createRoom", body).await.ok();
+    let room_id = room["room_id"].as_str().unwrap();
+    let join = format!("/v3/join/{room_id}");
+    alice.post(&join, json!({})).await.ok();
+    let message = |body: &str| json!({ "msgtype": "m.text", "body": body });
+    let send = |number: u8| format!("/v3/rooms/{room_id}/send/m.room.message/{number}");
+    alice.put(&send(1), message("from alice")).await.ok();
+    bob.put(&send(1), message("from bob")).await.ok();
+    let all = vec![message("from alice"), message("from bob")];
+    let since = bob.get("/v3/sync").await.ok()["next_batch"].clone();
+
+    let body = json!({ "auth": auth(), "erase": true });
+    alice.post("/v3/account/deactivate", body).await.ok();
+    carol.post(&join, json!({})).await.ok();
+    let without_alices = vec![json!({}), message("from bob")];
+    assert_eq!(messages(&bob, room_id).await, all);
+    assert_eq!(messages(&carol, room_id).await, without_alices);
+
+    // Who was there still reads it after leaving.
+    bob.post(&format!("/v3/rooms/{room_id}/leave"), json!({}))
+        .await
+        .ok();
+    assert_eq!(messages(&bob, room_id).await, all);
+    let path = format!("/v3/sync?since={}", since.as_str().unwrap());
+    let sync = bob.get(&path).await.ok();
+    assert!(sync["rooms"]["leave"][room_id].is_object(), "{sync}");
 }
 
 #[tokio::test]

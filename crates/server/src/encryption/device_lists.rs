@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 
 use lyceum_model::{Membership, Position, Seq, StateKey};
-use lyceum_room::Room;
-use lyceum_storage::{
-    Direction, RoomMembership, StateOf, StateSide, StateWanted, StorageError, TimelinePage,
-};
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use lyceum_room::{Room, membership_of};
+use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError, TimelinePage};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 
 use crate::{Server, feed::UserTouch};
+
+/// How many changes of the own standing in a room are looked at; after more of them the user is
+/// taken to have been away.
+const OWN_CHANGES_MAX: usize = 8;
 
 /// What changed for a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,22 +80,21 @@ pub async fn device_list_changes(
         }
     }
     for room_id in happened.own_rooms {
-        let is_joined = is_joined(memberships.get(&room_id));
-        let was_joined = was_joined(server, user_id, &room_id, from).await?;
-        if is_joined == was_joined {
-            continue;
-        }
-        let Some(room) = server.rooms.room(&room_id).await? else {
-            continue;
+        let before = joined_by(server, user_id, &room_id, from).await?;
+        let now = memberships.get(&room_id);
+        let now = now.filter(|now| now.membership == Membership::Join);
+        let others = match (&before, now) {
+            (None, None) => continue,
+            (Some(before), Some(now)) if stayed(server, before, &now.event_id).await? => continue,
+            (_, Some(_)) => &mut met,
+            (Some(_), None) => &mut parted,
         };
-        let members = room
-            .state
-            .joined_members()
-            .map(|(member, _)| member.to_owned());
-        if is_joined {
-            met.extend(members);
-        } else {
-            parted.extend(members);
+        if let Some(room) = server.rooms.room(&room_id).await? {
+            others.extend(
+                room.state
+                    .joined_members()
+                    .map(|(member, _)| member.to_owned()),
+            );
         }
     }
     let shares = |other: &UserId| shared.iter().any(|room| is_member(room, other));
@@ -217,35 +218,54 @@ async fn last_event(
         .map(|stored| stored.event.id.clone()))
 }
 
-/// Whether the user was a member of a room at a commit.
-async fn was_joined(
+/// The event that made a user a member of a room, if they were one at a commit.
+async fn joined_by(
     server: &Server,
     user_id: &UserId,
     room_id: &RoomId,
     at: Position,
-) -> Result<bool, StorageError> {
-    #[derive(Deserialize)]
-    struct Member {
-        membership: Membership,
-    }
+) -> Result<Option<OwnedEventId>, StorageError> {
     let Some(event_id) = last_event(server, room_id, at).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let of = StateOf {
         event_id,
         side: StateSide::After,
     };
     let wanted = StateWanted::Keys(vec![StateKey::new("m.room.member", user_id.as_str())]);
-    let Some(entries) = server.store.state_at(of, wanted).await? else {
-        return Ok(false);
-    };
-    let member = entries.first();
-    let member = member.and_then(|event| serde_json::from_str(event.content.get()).ok());
-    Ok(member.is_some_and(|member: Member| member.membership == Membership::Join))
+    let entries = server.store.state_at(of, wanted).await?.unwrap_or_default();
+    let member = entries
+        .first()
+        .filter(|event| membership_of(event) == Some(Membership::Join));
+    Ok(member.map(|event| event.id.clone()))
 }
 
-fn is_joined(membership: Option<&RoomMembership>) -> bool {
-    membership.is_some_and(|membership| membership.membership == Membership::Join)
+/// Whether a user who is a member by `now`, and once was by `before`, was one all the time.
+async fn stayed(server: &Server, before: &EventId, now: &EventId) -> Result<bool, StorageError> {
+    #[derive(Deserialize)]
+    struct Unsigned {
+        replaces_state: OwnedEventId,
+    }
+    let mut event_id = now.to_owned();
+    for _ in 0..OWN_CHANGES_MAX {
+        if event_id == *before {
+            return Ok(true);
+        }
+        let found = server.store.events(std::slice::from_ref(&event_id)).await?;
+        let Some(stored) = found.first() else {
+            return Ok(false);
+        };
+        if membership_of(&stored.event) != Some(Membership::Join) {
+            return Ok(false);
+        }
+        let unsigned = stored.event.unsigned.as_deref();
+        let unsigned = unsigned.and_then(|json| serde_json::from_str::<Unsigned>(json.get()).ok());
+        match unsigned {
+            Some(unsigned) => event_id = unsigned.replaces_state,
+            None => return Ok(false),
+        }
+    }
+    Ok(false)
 }
 
 fn is_member(room: &Room, user_id: &UserId) -> bool {

@@ -14,11 +14,11 @@ use crate::{
 
 const USERS: usize = 4;
 const ROOMS: usize = 3;
-const STEPS: usize = 80;
+const STEPS: usize = 150;
 
 #[tokio::test]
 async fn who_must_be_told_is_told() {
-    for seed in 1..=3 {
+    for seed in 1..=4 {
         check(seed).await;
     }
 }
@@ -134,7 +134,10 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) as usize % limit
     }
 }
