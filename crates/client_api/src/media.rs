@@ -9,6 +9,7 @@ mod create;
 mod download;
 mod file_answer;
 mod thumbnail;
+mod unread_body;
 mod upload;
 
 use std::{sync::Arc, time::Duration};

@@ -6,6 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
+    middleware::from_fn,
     routing::{post, put},
 };
 use http::{HeaderMap, header};
@@ -20,17 +21,21 @@ use ruma_common::OwnedServerName;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{media, media_id};
+use super::{media, media_id, unread_body::hear_out};
 
 /// An upload of which nothing comes for so long is given up.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    let router = media(router, "/upload", &post(upload));
+    let router = media(
+        router,
+        "/upload",
+        &post(upload).route_layer(from_fn(hear_out)),
+    );
     media(
         router,
         "/upload/{server_name}/{media_id}",
-        &put(upload_promised),
+        &put(upload_promised).route_layer(from_fn(hear_out)),
     )
 }
 

@@ -319,6 +319,25 @@ async fn too_large_files_are_refused() {
 }
 
 #[tokio::test]
+async fn who_sends_far_too_much_hears_why() {
+    let server = TestServer::with(|config| config.media.upload_bytes_max = 1_000).await;
+    let alice = server.user("alice").await;
+    let path = "/_matrix/media/v3/upload";
+    for _ in 0..10 {
+        let file = Bytes::from(vec![b'x'; 6_000_000]);
+        let answer = alice
+            .send_with(Method::POST, path, &[TEXT], file.clone())
+            .await;
+        answer.expect_error(413, "M_TOO_LARGE");
+        let stranger = server
+            .client("wrong")
+            .send_with(Method::POST, path, &[TEXT], file)
+            .await;
+        stranger.expect_error(401, "M_UNKNOWN_TOKEN");
+    }
+}
+
+#[tokio::test]
 async fn promised_files_come_later() {
     let server = TestServer::start().await;
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
