@@ -82,7 +82,7 @@ struct UserCellInner {
     /// All touches of later commits are in `touches`.
     complete_after: Position,
     touches: VecDeque<(Position, UserTouch)>,
-    memberships: BTreeMap<OwnedRoomId, RoomMembership>,
+    memberships: Arc<BTreeMap<OwnedRoomId, RoomMembership>>,
 }
 
 impl UserCell {
@@ -106,7 +106,7 @@ impl UserCell {
     }
 
     /// The user's standing in all rooms, as of the newest commit.
-    pub fn memberships(&self) -> BTreeMap<OwnedRoomId, RoomMembership> {
+    pub fn memberships(&self) -> Arc<BTreeMap<OwnedRoomId, RoomMembership>> {
         self.inner.lock().memberships.clone()
     }
 
@@ -137,13 +137,9 @@ impl UserCell {
 
     fn touch(&self, position: Position, touch: UserTouch) {
         let mut inner = self.inner.lock();
-        if inner.touches.back().is_some_and(|(_, last)| *last == touch) {
-            // The same thing again: only its time counts.
-            if let Some(last) = inner.touches.back_mut() {
-                if last.0 == position {
-                    return;
-                }
-            }
+        let is_same = |(at, last): &(Position, UserTouch)| *at == position && *last == touch;
+        if inner.touches.back().is_some_and(is_same) {
+            return;
         }
         if inner.touches.len() == TOUCHES_MAX
             && let Some((oldest, _)) = inner.touches.pop_front()
@@ -166,6 +162,15 @@ impl Feed {
     /// The newest commit that was told.
     pub fn position(&self) -> Position {
         *self.position.borrow()
+    }
+
+    /// The newest commit that was told, and a user's standing in all rooms as of it.
+    pub fn standing(
+        &self,
+        cell: &UserCell,
+    ) -> (Position, Arc<BTreeMap<OwnedRoomId, RoomMembership>>) {
+        let _no_commit_is_told = self.cells.lock();
+        (self.position(), cell.memberships())
     }
 
     /// Follows the newest position.
@@ -220,10 +225,12 @@ impl Feed {
                     is_dropped: false,
                     complete_after: self.position(),
                     touches: VecDeque::new(),
-                    memberships: memberships
-                        .into_iter()
-                        .map(|membership| (membership.room_id.clone(), membership))
-                        .collect(),
+                    memberships: Arc::new(
+                        memberships
+                            .into_iter()
+                            .map(|membership| (membership.room_id.clone(), membership))
+                            .collect(),
+                    ),
                 }),
             });
             for room_id in cell.joined_rooms() {
@@ -446,18 +453,18 @@ impl Cells {
             return;
         };
         let mut inner = cell.inner.lock();
+        let memberships = Arc::make_mut(&mut inner.memberships);
         match change {
             OwnChange::Forgotten => {
-                if let Some(membership) = inner.memberships.get_mut(room_id) {
+                if let Some(membership) = memberships.get_mut(room_id) {
                     membership.is_forgotten = true;
                 }
             }
             OwnChange::Member(membership, event_id) => {
-                let was_joined = inner
-                    .memberships
+                let was_joined = memberships
                     .get(room_id)
                     .is_some_and(|before| before.membership == Membership::Join);
-                inner.memberships.insert(
+                memberships.insert(
                     room_id.clone(),
                     RoomMembership {
                         room_id: room_id.clone(),

@@ -74,8 +74,10 @@ pub struct SyncRequest {
 /// What is remembered of syncing devices. Losing it costs repetition only.
 #[derive(Debug, Default)]
 pub(crate) struct SyncDevices {
-    devices: Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Arc<Mutex<SyncDevice>>>>,
+    devices: Mutex<HashMap<DeviceName, Arc<Mutex<SyncDevice>>>>,
 }
+
+type DeviceName = (OwnedUserId, OwnedDeviceId);
 
 #[derive(Debug)]
 struct SyncDevice {
@@ -120,6 +122,8 @@ struct News {
     from: Option<Position>,
     to: Position,
     touches: Option<BTreeSet<UserTouch>>,
+    /// The user's standing in all rooms, `to` or later.
+    memberships: Arc<BTreeMap<OwnedRoomId, RoomMembership>>,
 }
 
 impl News {
@@ -247,10 +251,15 @@ impl Syncing<'_> {
 
     /// What touched the user since the token.
     fn news(&self) -> News {
-        let to = self.server.feed.position();
+        let (to, memberships) = self.server.feed.standing(&self.cell);
         let from = self.request.since;
         let touches = from.and_then(|from| self.cell.touches(from, to));
-        News { from, to, touches }
+        News {
+            from,
+            to,
+            touches,
+            memberships,
+        }
     }
 
     /// Loads what must be told.
@@ -439,7 +448,7 @@ impl Syncing<'_> {
         mut account_data: BTreeMap<OwnedRoomId, Vec<AccountData>>,
         input: &mut SyncInput,
     ) -> Result<(), StorageError> {
-        let memberships = self.cell.memberships();
+        let memberships = self.memberships_at(news).await?;
         let touched = self
             .touched_rooms(news, &memberships, &account_data)
             .await?;
@@ -517,6 +526,30 @@ impl Syncing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The user's standing in all rooms at the end of what is told. If it has changed since, rooms
+    /// in which they were a member are told up to there, and all else with the next answer.
+    async fn memberships_at(
+        &self,
+        news: &News,
+    ) -> Result<Arc<BTreeMap<OwnedRoomId, RoomMembership>>, StorageError> {
+        let mut memberships = news.memberships.clone();
+        let is_later = |membership: &&RoomMembership| membership.position > news.to;
+        let later: Vec<_> = memberships
+            .values()
+            .filter(is_later)
+            .map(|membership| membership.room_id.clone())
+            .collect();
+        for room_id in later {
+            let was_joined = self.was_joined(&room_id, news.to).await?;
+            let memberships = Arc::make_mut(&mut memberships);
+            match memberships.get_mut(&room_id) {
+                Some(membership) if was_joined => membership.membership = Membership::Join,
+                _ => drop(memberships.remove(&room_id)),
+            }
+        }
+        Ok(memberships)
     }
 
     /// The rooms that something happened in, with what.

@@ -35,7 +35,7 @@ async fn join(
     requester.refuse_suspended()?;
     let server = &app.server;
     let room_id = server.room_of(&room).await.map_err(MatrixError::from)?;
-    let extra = extra_of(body.others);
+    let extra = extra_of(&body.others);
     let joined = server
         .join_room(&requester.user_id, &room_id, body.reason, extra)
         .await;
@@ -65,9 +65,9 @@ fn answer(room_id: &RoomId) -> axum::response::Response {
 }
 
 /// Further keys that a client puts into the member event.
-fn extra_of(others: BTreeMap<String, Value>) -> Option<Box<RawValue>> {
+fn extra_of(others: &BTreeMap<String, Value>) -> Option<Box<RawValue>> {
     if others.is_empty() {
         return None;
     }
-    serde_json::value::to_raw_value(&others).ok()
+    serde_json::value::to_raw_value(others).ok()
 }

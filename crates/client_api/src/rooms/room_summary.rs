@@ -32,7 +32,7 @@ async fn summary(
     if !may_see.map_err(MatrixError::from)? {
         return Err(not_found().into());
     }
-    let mut summary = serde_json::to_value(PublicRoom::of(&room)).unwrap_or_else(|_| Value::Null);
+    let mut summary = serde_json::to_value(PublicRoom::of(&room)).unwrap_or(Value::Null);
     summary["room_version"] = Value::from(room.version().as_str());
     if let Some(encryption) = room.encryption() {
         summary["encryption"] = Value::from(encryption.as_str());

@@ -100,6 +100,21 @@ async fn typing_begins_and_ends() {
         &line(&last["rooms"]["join"][&room]["ephemeral"]["events"]),
         "typing[]",
     );
+    // Who is gone types no longer.
+    let carol = server.user("carol").await;
+    carol.join(&room).await;
+    carol.put(&path(&carol), body.clone()).await.ok();
+    last = bob.sync_since(&last).await;
+    check(
+        &line(&last["rooms"]["join"][&room]["ephemeral"]["events"]),
+        "typing[carol]",
+    );
+    alice.act_on(&room, "kick", &carol).await.ok();
+    last = bob.sync_since(&last).await;
+    check(
+        &line(&last["rooms"]["join"][&room]["ephemeral"]["events"]),
+        "typing[]",
+    );
     // For oneself, and for members.
     alice
         .put(&path(&bob), body.clone())

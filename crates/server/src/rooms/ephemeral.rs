@@ -1,9 +1,10 @@
 //! What passes: typing notices, receipts, read markers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use lyceum_model::{
-    AccountChange, Batch, MatrixError, Membership, Position, Receipt, ReceiptKind, RoomChange,
+    AccountChange, Batch, Event, MatrixError, Membership, Position, Receipt, ReceiptKind,
+    RoomChange,
 };
 use ruma_common::{EventId, OwnedEventId, OwnedUserId, RoomId};
 use serde_json::json;
@@ -68,6 +69,39 @@ impl Server {
             users,
         })
         .await?;
+        Ok(())
+    }
+
+    /// Whoever is no longer a member after these events types no longer.
+    pub(super) async fn end_typing_of_gone(&self, events: &[Arc<Event>]) {
+        for event in events {
+            let gone = match lyceum_room::membership_of(event) {
+                Some(Membership::Leave | Membership::Ban) if &*event.kind == "m.room.member" => {
+                    event.state_key.as_deref()
+                }
+                _ => None,
+            };
+            let Some(gone) = gone else { continue };
+            if !self.typing_rooms.lock().contains(&event.room_id) {
+                continue;
+            }
+            let ended = self
+                .rooms
+                .in_typing_turn(&event.room_id, self.end_typing(&event.room_id, gone));
+            if let Err(error) = ended.await {
+                tracing::warn!(%error, "a typing notice could not be ended");
+            }
+        }
+    }
+
+    async fn end_typing(&self, room_id: &RoomId, user_id: &str) -> Result<(), RoomError> {
+        let mut users = self.store.typing(room_id).await?;
+        let count = users.len();
+        users.retain(|(user, _)| *user != *user_id);
+        if users.len() < count {
+            let room_id = room_id.to_owned();
+            self.commit(RoomChange::Typing { room_id, users }).await?;
+        }
         Ok(())
     }
 

@@ -329,9 +329,11 @@ impl Server {
         room_id: &RoomId,
         decide: impl FnMut(&Room) -> Result<Decision, RoomError> + Send,
     ) -> Result<(), RoomError> {
-        self.rooms
+        let (decision, _) = self
+            .rooms
             .decide(room_id, decide, |_: &Decision, _: &mut Batch| {})
             .await?;
+        self.end_typing_of_gone(&decision.events).await;
         Ok(())
     }
 }

@@ -295,6 +295,10 @@ impl Server {
 
     /// A stretch of a timeline as a reader sees it. `wants` says which of the visible events are
     /// wanted at all.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a stretch is three of them, and all are needed"
+    )]
     pub async fn read_timeline(
         &self,
         reader: &Reader,
@@ -490,9 +494,8 @@ impl Server {
         membership: Option<Membership>,
     ) -> Result<bool, StorageError> {
         let event = &stored.event;
-        let may_be = membership != Some(Membership::Join)
-            && event.state_key.is_none()
-            && !reader.sees_all;
+        let may_be =
+            membership != Some(Membership::Join) && event.state_key.is_none() && !reader.sees_all;
         if !may_be || !erased::is_erased(self, &event.sender).await? {
             return Ok(false);
         }

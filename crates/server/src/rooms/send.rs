@@ -121,8 +121,14 @@ impl Server {
         session: &Session,
         room_id: &RoomId,
         transaction: Option<TransactionName>,
-        decide: impl FnMut(&lyceum_room::Room) -> Result<Decision, RoomError> + Send,
+        mut decide: impl FnMut(&lyceum_room::Room) -> Result<Decision, RoomError> + Send,
     ) -> Result<Sent, RoomError> {
+        if session.is_shadow_banned {
+            // They are told that it was sent, and nobody else hears of it.
+            let room = self.rooms.room(room_id).await?;
+            let room = room.ok_or(RoomError::UnknownRoom)?;
+            return Ok(decide(&room)?.event().id.clone());
+        }
         let transaction = transaction.map(|name| name.of(session));
         let now = self.clock.now();
         let amend = |decision: &Decision, batch: &mut Batch| {
@@ -135,7 +141,10 @@ impl Server {
             });
         };
         let error = match self.rooms.decide(room_id, decide, amend).await {
-            Ok((decision, _)) => return Ok(decision.event().id.clone()),
+            Ok((decision, _)) => {
+                self.end_typing_of_gone(&decision.events).await;
+                return Ok(decision.event().id.clone());
+            }
             Err(error) => error,
         };
         // What was granted once stays granted, whatever has become of the sender's rights.
