@@ -129,6 +129,11 @@ impl Server {
         self.child.is_some()
     }
 
+    /// Whether its data lies with a database server instead of in its folder.
+    pub(crate) fn has_remote_database(&self) -> bool {
+        matches!(&self.origin, Origin::Lyceum { storage_url, .. } if storage_url.starts_with("postgres"))
+    }
+
     /// How this server makes an acknowledged write durable, as far as it can be told.
     pub(crate) fn durability(&self) -> String {
         let journals = sqlite_journals(&self.data).join(", ");

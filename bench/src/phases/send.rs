@@ -140,6 +140,12 @@ pub(super) async fn rates(world: &mut World, sheet: &mut Sheet) -> Result<()> {
 /// Growth of the data folder by short messages. A server that was started here is stopped for each
 /// reading, so that logs and caches of its database are folded in.
 pub(super) async fn disk(world: &mut World, sheet: &mut Sheet) -> Result<()> {
+    if world.server.has_remote_database() {
+        let note = "disk left out, and CPU and memory are those of the server alone: its database \
+                    is another process";
+        sheet.note(&world.server.name, note);
+        return Ok(());
+    }
     ensure!(world.server.data.is_dir(), "the data folder is not known");
     let people = world.accounts(PEOPLE).await?;
     let rooms = vec![world.public_room(&people[0], &people[1..]).await?];
