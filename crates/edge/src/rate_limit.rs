@@ -93,7 +93,8 @@ impl RateLimiter {
             per_second: f64::from(rate.messages_per_second),
             burst: rate.burst_count.max(1),
         };
-        self.take(limit, bucket, user_id.as_str(), now)
+        // Not the bucket of the ordinary limit, which may be of another size.
+        self.take(limit, bucket, &format!("{user_id} by its own limit"), now)
     }
 
     /// Takes one from an address's bucket, unless it is exempt.

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use imbl::OrdMap;
+use imbl::{OrdMap, ordmap::DiffItem};
 use lyceum_model::{Event, Membership};
 use ruma_common::UserId;
 
@@ -38,6 +38,12 @@ pub struct Member {
     pub event: Arc<Event>,
     /// What it makes the user; an unreadable one counts as having left.
     pub membership: Membership,
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        self.event.id == other.event.id
+    }
 }
 
 /// What was parsed of the entries that every decision asks for.
@@ -161,6 +167,19 @@ impl State {
         self.members
             .iter()
             .filter_map(|(key, member)| Some((<&UserId>::try_from(&**key).ok()?, member)))
+    }
+
+    /// Users whose entries differ from those of an earlier state, with what they are now; `None`:
+    /// they have none any more. Costs as much as differs, not as much as there is.
+    pub fn members_changed_since<'a>(
+        &'a self,
+        earlier: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, Option<&'a Member>)> {
+        earlier.members.diff(&self.members).map(|item| match item {
+            DiffItem::Add(key, member) => (&**key, Some(member)),
+            DiffItem::Update { new: (key, member), .. } => (&**key, Some(member)),
+            DiffItem::Remove(key, _) => (&**key, None),
+        })
     }
 
     /// The members proper, ordered by user id.

@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     feed::Feed,
     media::Files,
-    rooms::Rooms,
+    rooms::{JoinedMembers, Rooms},
     sessions::{Session, Sessions},
     supervisor::Supervisor,
     sync::SyncDevices,
@@ -65,6 +65,8 @@ pub struct Server {
     pub unread: Arc<Unread>,
     /// What operations on accounts share.
     pub accounts: Accounts,
+    /// Answers of `/joined_members` that are kept ready.
+    pub(crate) joined_members: JoinedMembers,
     /// What operations of admins share.
     pub administration: Arc<Administration>,
     /// Tasks.
@@ -151,6 +153,7 @@ impl Server {
         let server = Arc::new(Self {
             unread,
             accounts: Accounts::default(),
+            joined_members: JoinedMembers::default(),
             administration,
             supervisor: Supervisor::default(),
             application_services: application_services.into_iter().map(Arc::new).collect(),

@@ -6,11 +6,11 @@ use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
 use lyceum_edge::{Answer, App, Query, Requester, Segments, client, json, json_bytes};
 use lyceum_model::{Event, MatrixError, Membership, Seq};
-use lyceum_room::{member_content, membership_of};
+use lyceum_room::membership_of;
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, TimelinePage};
 use lyceum_sync::{
     client_event::{ClientEvent, EventForm},
-    history::{event_chunk, joined_members},
+    history::event_chunk,
     token::PageToken,
 };
 use ruma_common::OwnedRoomId;
@@ -106,19 +106,8 @@ async fn joined(
     let Some(room) = room.filter(is_member) else {
         return Err(MatrixError::forbidden("You are not in that room").into());
     };
-    let members: Vec<_> = room
-        .state
-        .joined_members()
-        .map(|(user_id, event)| (user_id, member_content(event)))
-        .collect();
-    let members = members.iter().map(|(user_id, content)| {
-        (
-            *user_id,
-            content.displayname.as_deref(),
-            content.avatar_url.as_deref(),
-        )
-    });
-    Ok(json_bytes(StatusCode::OK, joined_members(members)))
+    let body = app.server.joined_members_of(&room);
+    Ok(json_bytes(StatusCode::OK, body))
 }
 
 async fn joined_rooms(State(app): State<Arc<App>>, requester: Requester) -> Answer {

@@ -62,6 +62,9 @@ async fn invite(
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
     let invited = body.user()?;
+    if requester.is_shadow_banned {
+        return done();
+    }
     let invited = app
         .server
         .invite(&requester.user_id, &room_id, &invited, body.reason)

@@ -2,3 +2,4 @@
 
 mod moodle;
 mod process;
+mod synapse_admin;

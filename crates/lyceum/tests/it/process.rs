@@ -25,7 +25,6 @@ pub(crate) struct Process {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) reason: String,
-    pub(crate) head: String,
     pub(crate) text: String,
 }
 
@@ -162,7 +161,6 @@ impl Process {
         Answer {
             status: status.unwrap_or_else(|| panic!("no answer: {answer:?}, {}", self.log())),
             reason: parts.next().unwrap_or_default().to_owned(),
-            head: head.to_owned(),
             text: if head.to_lowercase().contains("transfer-encoding: chunked") {
                 unchunked(text)
             } else {
