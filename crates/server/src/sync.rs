@@ -592,9 +592,7 @@ impl Syncing<'_> {
                 touched.entry(room_id).or_default().typing = true;
             }
             for membership in changes.memberships {
-                let touched = touched.entry(membership.room_id).or_default();
-                touched.membership = true;
-                touched.timeline = true;
+                touched.entry(membership.room_id).or_default().come_or_go();
             }
             return Ok(touched);
         };
@@ -610,9 +608,7 @@ impl Syncing<'_> {
                     touched.entry(room_id.clone()).or_default().typing = true;
                 }
                 UserTouch::Membership(room_id) => {
-                    let touched = touched.entry(room_id.clone()).or_default();
-                    touched.membership = true;
-                    touched.timeline = true;
+                    touched.entry(room_id.clone()).or_default().come_or_go();
                 }
                 UserTouch::AccountData
                 | UserTouch::ToDevice(_)
@@ -690,7 +686,9 @@ impl Syncing<'_> {
                 .await?;
         }
         joined.receipts = receipts::event_json(&receipts, self.user_id());
-        if touched.typing {
+        let is_typing_told =
+            touched.typing && (!is_new || server.typing_rooms.lock().contains(room_id));
+        if is_typing_told {
             let mut users = server.store.typing(room_id).await?;
             users.retain(|(user_id, _)| room.is_joined(user_id));
             joined.typing = Some(typing::event_json(&users, server.clock.now()));
@@ -1426,6 +1424,12 @@ struct RoomTouched {
 }
 
 impl RoomTouched {
+    /// The user's own standing changed. If they were away in between, nothing told them what
+    /// happened meanwhile.
+    fn come_or_go(&mut self) {
+        *self = Self::all();
+    }
+
     fn all() -> Self {
         Self {
             timeline: true,

@@ -115,6 +115,18 @@ async fn typing_begins_and_ends() {
         &line(&last["rooms"]["join"][&room]["ephemeral"]["events"]),
         "typing[]",
     );
+    // Also for who was away when it ended.
+    let body_of_end = json!({ "typing": false });
+    alice.put(&path(&alice), body.clone()).await.ok();
+    last = bob.sync_since(&last).await;
+    bob.leave(&room).await;
+    alice.put(&path(&alice), body_of_end).await.ok();
+    bob.join(&room).await;
+    last = bob.sync_since(&last).await;
+    check(
+        &line(&last["rooms"]["join"][&room]["ephemeral"]["events"]),
+        "typing[]",
+    );
     // For oneself, and for members.
     alice
         .put(&path(&bob), body.clone())
