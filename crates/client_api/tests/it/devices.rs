@@ -21,7 +21,7 @@ async fn device_ids(client: &Client) -> Vec<String> {
 async fn devices_are_listed_and_named() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
-    assert_eq!(device_ids(&alice).await, [alice.device_id.clone()]);
+    assert_eq!(device_ids(&alice).await, [&*alice.device_id]);
     let path = format!("/v3/devices/{}", alice.device_id);
     let name = json!({ "display_name": "My phone" });
     alice.put(&path, name).await.expect(200, json!({}));
@@ -63,7 +63,7 @@ async fn a_device_goes_after_authentication() {
         .delete(&path, json!({ "auth": auth }))
         .await
         .expect(200, json!({}));
-    assert_eq!(device_ids(&alice).await, [alice.device_id.clone()]);
+    assert_eq!(device_ids(&alice).await, [&*alice.device_id]);
     other
         .get("/v3/account/whoami")
         .await
@@ -82,7 +82,7 @@ async fn many_devices_go_at_once() {
         .post("/v3/delete_devices", body)
         .await
         .expect(200, json!({}));
-    assert_eq!(device_ids(&alice).await, [alice.device_id.clone()]);
+    assert_eq!(device_ids(&alice).await, [&*alice.device_id]);
     let wrong = alice
         .post("/v3/delete_devices", json!({ "devices": "x" }))
         .await;

@@ -264,6 +264,7 @@ impl Answer {
 
     /// Exactly this status and this body.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "tests read better so")]
     pub(crate) fn expect(self, status: u16, expected: Value) -> Value {
         assert!(
             self.status == status && matches(&expected, &self.body),
