@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -40,8 +40,8 @@ const LOOK_PAUSE: Duration = Duration::from_secs(5);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// Rows of the log that are read at once.
 const LOG_ROWS: i64 = 1000;
-/// The log is shortened every so many looks, by so many rows at a time.
-const LOOKS_PER_TRIM: u64 = 12;
+/// The log is shortened this often, in so many rounds at most.
+const TRIM_PAUSE: Duration = Duration::from_secs(60);
 const TRIM_ROUNDS_MAX: u32 = 50;
 
 /// How a PostgreSQL store is opened.
@@ -82,6 +82,7 @@ impl PostgresStore {
         let follower = Arc::new(Follower {
             publisher: Arc::clone(&parts.publisher),
             look: Arc::new(Notify::new()),
+            noticed: Arc::default(),
             is_closed: AtomicBool::new(false),
         });
         let follower_thread = {
@@ -268,6 +269,8 @@ impl Engine for PostgresWriter {
 struct Follower {
     publisher: Arc<Publisher>,
     look: Arc<Notify>,
+    /// The newest position that a notice named.
+    noticed: Arc<AtomicU64>,
     is_closed: AtomicBool,
 }
 
@@ -286,7 +289,11 @@ impl Follower {
                     .connect(tokio_postgres::NoTls)
                     .await
                     .map_err(failed)?;
-                runtime.spawn(forward_notices(connection, Arc::clone(&self.look)));
+                runtime.spawn(forward_notices(
+                    connection,
+                    Arc::clone(&self.look),
+                    Arc::clone(&self.noticed),
+                ));
                 self.follow(&client).await
             });
             if let Err(error) = result {
@@ -314,12 +321,18 @@ impl Follower {
             )
             .await
             .map_err(failed)?;
-        let mut looks = 0;
+        let mut trim_pause = std::pin::pin!(tokio::time::sleep(TRIM_PAUSE));
+        let mut is_noticed = false;
         while !self.is_closed.load(Ordering::Acquire) {
             loop {
                 // Nobody commits on this node meanwhile, so all that is found is foreign.
                 let mut turn = self.publisher.turn();
-                let from = turn.position().0.cast_signed();
+                let from = turn.position().0;
+                if is_noticed && from >= self.noticed.load(Ordering::Acquire) {
+                    // The notice was of a commit of this node.
+                    break;
+                }
+                let from = from.cast_signed();
                 let rows = client
                     .query(&read, &[&from, &LOG_ROWS])
                     .await
@@ -334,13 +347,15 @@ impl Follower {
                     break;
                 }
             }
-            looks += 1;
-            if looks % LOOKS_PER_TRIM == 0 {
-                trim(client).await?;
-            }
-            let pause = tokio::time::timeout(LOOK_PAUSE, self.look.notified());
-            // A notice, or time to look anyway: the same.
-            let _ = pause.await;
+            is_noticed = tokio::select! {
+                () = self.look.notified() => true,
+                () = tokio::time::sleep(LOOK_PAUSE) => false,
+                () = &mut trim_pause => {
+                    trim(client).await?;
+                    trim_pause.set(tokio::time::sleep(TRIM_PAUSE));
+                    false
+                }
+            };
             if client.is_closed() {
                 return Err(StorageError::Unreachable(
                     "the connection is closed".to_owned(),
@@ -371,14 +386,21 @@ async fn trim(client: &Client) -> Result<(), StorageError> {
 }
 
 /// Drives the connection; each notice asks for a look.
-async fn forward_notices<S, T>(mut connection: Connection<S, T>, look: Arc<Notify>)
-where
+async fn forward_notices<S, T>(
+    mut connection: Connection<S, T>,
+    look: Arc<Notify>,
+    noticed: Arc<AtomicU64>,
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
-            Ok(AsyncMessage::Notification(_)) => look.notify_one(),
+            Ok(AsyncMessage::Notification(notice)) => {
+                let position = notice.payload().parse().unwrap_or(u64::MAX);
+                noticed.fetch_max(position, Ordering::AcqRel);
+                look.notify_one();
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "the connection for notices ended");
