@@ -181,6 +181,14 @@ pub enum RoomChange {
         /// When; storage may drop transactions older than a day.
         at: Timestamp,
     },
+    /// Old events are erased from this server. State, the ends of the graph, the newest event,
+    /// history that was fetched later, and events outside the timeline stay.
+    EraseEvents {
+        /// The room.
+        room_id: OwnedRoomId,
+        /// The events.
+        event_ids: Vec<OwnedEventId>,
+    },
     /// A room and all its events are erased from this server.
     Purge {
         /// The room.

@@ -51,6 +51,11 @@ fn touch_room(change: &RoomChange, touches: &mut Vec<Touch>) {
         RoomChange::RemoveAlias(_) | RoomChange::Transaction { .. } => {}
         RoomChange::Publish { room_id, .. } => touches.push(Touch::Directory(room_id.clone())),
         RoomChange::Typing { room_id, .. } => touches.push(Touch::Typing(room_id.clone())),
+        RoomChange::EraseEvents { room_id, event_ids } => touches.extend(
+            event_ids
+                .iter()
+                .map(|event_id| Touch::Redacted(room_id.clone(), event_id.clone())),
+        ),
         RoomChange::Purge { room_id } => touches.push(Touch::Purged(room_id.clone())),
     }
 }

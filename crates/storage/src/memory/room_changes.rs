@@ -6,7 +6,7 @@ use imbl::{OrdMap, ordmap::DiffItem};
 use lyceum_model::{
     Appended, Event, Membership, Placement, Position, RoomChange, RoomHeads, Seq, StateBefore,
 };
-use ruma_common::{EventId, RoomId, UserId};
+use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
 use serde::Deserialize;
 
 use super::data::{Data, KnownEvent, Room, State, retain};
@@ -80,6 +80,7 @@ impl Data {
             RoomChange::Transaction { id, outcome, at } => {
                 self.transactions.insert(id.clone(), (outcome.clone(), *at));
             }
+            RoomChange::EraseEvents { room_id, event_ids } => self.erase_events(room_id, event_ids),
             RoomChange::Purge { room_id } => {
                 self.rooms.remove(room_id);
                 retain(&mut self.events, |_, known| known.event.room_id != *room_id);
@@ -91,6 +92,28 @@ impl Data {
             }
         }
         Ok(())
+    }
+
+    fn erase_events(&mut self, room_id: &RoomId, event_ids: &[OwnedEventId]) {
+        let Some(room) = self.rooms.get_mut(room_id) else {
+            return;
+        };
+        let newest = room.timeline.get_max().map_or(0, |(seq, _)| seq.0);
+        for event_id in event_ids {
+            let Some(known) = self.events.get(event_id) else {
+                continue;
+            };
+            let seq = known.seq.filter(|seq| (1..newest).contains(&seq.0));
+            let is_head = room.heads.iter().any(|head| head.event_id == *event_id);
+            let is_ours = known.event.room_id == *room_id && known.event.state_key.is_none();
+            if let Some(seq) = seq
+                && is_ours
+                && !is_head
+            {
+                room.timeline.remove(&seq);
+                self.events.remove(event_id);
+            }
+        }
     }
 
     /// An event that was outside the timeline or refused may come again and is then placed anew;

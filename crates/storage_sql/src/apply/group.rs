@@ -89,6 +89,9 @@ impl<'a> Apply<'a> {
                     }
                     RoomChange::Heads { heads, .. } => name_events(&heads.state, &mut events),
                     RoomChange::Redact { redacted, .. } => events.push(&redacted.id),
+                    RoomChange::EraseEvents { event_ids, .. } => {
+                        events.extend(event_ids.iter().map(|event_id| &**event_id));
+                    }
                     RoomChange::Transaction { id, .. } => keys.push(key_of(id)),
                     RoomChange::Create { .. }
                     | RoomChange::Forget { .. }

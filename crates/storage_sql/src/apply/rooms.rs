@@ -7,12 +7,12 @@ use lyceum_model::{
     TransactionOutcome,
 };
 use lyceum_storage::StorageError;
-use ruma_common::{EventId, OwnedUserId, RoomId};
+use ruma_common::{EventId, OwnedEventId, OwnedUserId, RoomId};
 
 use super::Apply;
 use crate::{
     event_body::put_id,
-    event_number::{aside, bounds, in_timeline},
+    event_number::{aside, bounds, in_timeline, room_of},
     event_rows::{hash_of, placement_code, rows_by_id},
     ledger::{NewEvent, NewRelation, NewTransaction, Place, RoomEntry, RoomRow, room_columns},
     sql::params,
@@ -91,6 +91,9 @@ impl Apply<'_> {
             }
             RoomChange::Typing { room_id, users } => self.typing(room_id, users)?,
             RoomChange::Transaction { id, outcome, at } => self.transaction(id, outcome, *at)?,
+            RoomChange::EraseEvents { room_id, event_ids } => {
+                self.erase_events(room_id, event_ids)?
+            }
             RoomChange::Purge { room_id } => self.purge(room_id)?,
         }
         Ok(())
@@ -410,6 +413,55 @@ impl Apply<'_> {
             at: i64::try_from(at.0).unwrap_or(i64::MAX),
             outcome,
         });
+        Ok(())
+    }
+
+    fn erase_events(
+        &mut self,
+        room_id: &RoomId,
+        event_ids: &[OwnedEventId],
+    ) -> Result<(), StorageError> {
+        let Some(RoomEntry {
+            number: room,
+            row: Some(row),
+        }) = self.find_room(room_id)?
+        else {
+            return Ok(());
+        };
+        let (room, last_seq) = (*room, row.last_seq);
+        let heads: Vec<OwnedEventId> = row.heads.iter().map(|head| head.event_id.clone()).collect();
+        self.flush()?;
+        for event_id in event_ids {
+            let Some(place) = self.place(event_id)? else {
+                continue;
+            };
+            let seq = place.seq().filter(|seq| (1..last_seq).contains(&seq.0));
+            let Some(seq) = seq.filter(|_| room_of(place.number) == room) else {
+                continue;
+            };
+            let Some(event) = self.events(&[place.number])?.remove(&place.number) else {
+                continue;
+            };
+            if event.state_key.is_some() || heads.contains(event_id) {
+                continue;
+            }
+            for number in [Some(place.number), place.link].into_iter().flatten() {
+                self.sql
+                    .execute("DELETE FROM events WHERE number = ?1", params![number])?;
+            }
+            self.sql.execute(
+                "DELETE FROM redactions WHERE number = ?1",
+                params![place.number],
+            )?;
+            if let Some(relation) = &event.relates_to {
+                self.sql.execute(
+                    "DELETE FROM relations WHERE parent = ?1 AND seq = ?2 AND number = ?3",
+                    params![hash_of(&relation.parent), seq.0, place.number],
+                )?;
+            }
+            self.ledger.fresh.remove(&place.number);
+            self.ledger.places.insert(event_id.clone(), None);
+        }
         Ok(())
     }
 

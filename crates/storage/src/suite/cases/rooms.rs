@@ -29,6 +29,7 @@ pub(super) async fn run(case: &Case<'_>) {
     relations_are_found(case).await;
     names_and_lists(case).await;
     what_happened_to_a_user(case).await;
+    erased_events_are_gone(case).await;
     a_purged_room_is_gone(case).await;
     broken_batches_leave_nothing(case).await;
     large_and_strange(case).await;
@@ -658,6 +659,63 @@ async fn what_happened_to_a_user(case: &Case<'_>) {
     );
     // The earlier one was replaced: it is told at its newest place only.
     assert_eq!(receipts(before(received), received).await, []);
+}
+
+async fn erased_events_are_gone(case: &Case<'_>) {
+    let room_id = case.make_room("erased").await;
+    let create = event("erased", "create", Some(("m.room.create", "")), json!({}));
+    let hello = event("erased", "hello", None, json!({}));
+    let relation = json!({"m.relates_to": {"rel_type": "m.thread", "event_id": "$erased-hello"}});
+    let reply = event("erased", "reply", None, relation);
+    let topic = event("erased", "topic", Some(("m.room.topic", "")), json!({}));
+    let last = event("erased", "last", None, json!({}));
+    let outlier = event("erased", "outlier", None, json!({}));
+    let old = event("erased", "old", None, json!({}));
+    case.commit([
+        timeline(&reply, after(&hello)),
+        timeline(&topic, after(&reply)),
+        timeline(&last, after(&topic)),
+        heads(&last, after(&last)),
+        append(&outlier, Placement::Outlier, StateBefore::Unknown),
+        append(&old, Placement::History, StateBefore::Unknown),
+    ])
+    .await;
+    let all = [&create, &hello, &reply, &topic, &last, &outlier, &old];
+    let mut event_ids: Vec<_> = all.iter().map(|event| event.id.clone()).collect();
+    let elsewhere = event("purged", "hello", None, json!({}));
+    event_ids.extend([elsewhere.id.clone(), hello.id.clone()]);
+    let erase = RoomChange::EraseEvents {
+        room_id: room_id.clone(),
+        event_ids: event_ids.clone(),
+    };
+    let position = case.commit([erase.into()]).await.position;
+    let found = case.store.events(&event_ids[..7]).await;
+    assert_eq!(
+        places(&found.expect("an answer")),
+        "create@1 topic@5 last@6 outlier old@0"
+    );
+    let page = TimelinePage {
+        room_id: room_id.clone(),
+        from: Seq(i64::MIN),
+        until: None,
+        up_to: position,
+        direction: Direction::Forward,
+        limit: 100,
+    };
+    let found = case.store.timeline(page).await.expect("an answer");
+    assert_eq!(places(&found), "old@0 create@1 alice-join@2 topic@5 last@6");
+    assert_eq!(
+        case.state(&last, StateSide::After).await,
+        "create alice-join topic"
+    );
+    // What is erased may come again, at a new place, without what belonged to it before.
+    case.commit([timeline(&hello, after(&last)), heads(&hello, after(&hello))])
+        .await;
+    let found = case.store.events(from_ref(&hello.id)).await;
+    assert_eq!(places(&found.expect("an answer")), "hello@7");
+    let related = case.store.relations(&hello.id, None, None, 10).await;
+    assert_eq!(places(&related.expect("an answer")), "");
+    case.commit([RoomChange::Purge { room_id }.into()]).await;
 }
 
 async fn a_purged_room_is_gone(case: &Case<'_>) {
