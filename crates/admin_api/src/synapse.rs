@@ -3,6 +3,7 @@
 mod join;
 mod media;
 mod paging;
+mod purge_history;
 mod registration_tokens;
 mod reports;
 mod rooms;
@@ -22,6 +23,7 @@ pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
     for add in [
         join::routes,
         media::routes,
+        purge_history::routes,
         registration_tokens::routes,
         reports::routes,
         rooms::routes,

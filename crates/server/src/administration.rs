@@ -10,6 +10,7 @@ mod documents;
 pub mod external_ids;
 mod facts;
 pub mod files;
+pub mod history_purge;
 pub mod jobs;
 mod journal;
 pub mod notices;

@@ -12,8 +12,7 @@ struct Moodle<'a> {
 }
 
 /// The bodies of `PUT …/state/m.room.power_levels` but for the users.
-const LEVELS: &str =
-    r#""ban":100,"invite":50,"kick":50,"notifications":{"room":50},"redact":50"#;
+const LEVELS: &str = r#""ban":100,"invite":50,"kick":50,"notifications":{"room":50},"redact":50"#;
 
 impl Moodle<'_> {
     fn send(&self, method: &str, path: &str, body: &str) -> Answer {
@@ -66,12 +65,18 @@ impl Moodle<'_> {
     }
 
     fn levels(&self, room: &str) -> Value {
-        let path = format!("/_matrix/client/r0/rooms/{}/state/m.room.power_levels", php(room));
+        let path = format!(
+            "/_matrix/client/r0/rooms/{}/state/m.room.power_levels",
+            php(room)
+        );
         self.ok("GET", &path, "[]")
     }
 
     fn put_levels(&self, room: &str, users: &str) -> Answer {
-        let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.power_levels", php(room));
+        let path = format!(
+            "/_matrix/client/v3/rooms/{}/state/m.room.power_levels",
+            php(room)
+        );
         self.send("PUT", &path, &format!("{{{LEVELS},\"users\":{users}}}"))
     }
 
@@ -125,11 +130,23 @@ fn id(name: &str) -> String {
 fn with_both_tokens(test: impl Fn(&Moodle<'_>, &str)) {
     let server = Process::start();
     let admin = server.user("hsadmin", &["--admin"]);
-    test(&Moodle { server: &server, token: admin }, "hsadmin");
+    test(
+        &Moodle {
+            server: &server,
+            token: admin,
+        },
+        "hsadmin",
+    );
     let server = Process::start();
     server.user("hsadmin", &["--admin"]);
     let token = server.command(&["token", "provision"]);
-    test(&Moodle { server: &server, token }, "moodle.provisioning");
+    test(
+        &Moodle {
+            server: &server,
+            token,
+        },
+        "moodle.provisioning",
+    );
 }
 
 #[test]
@@ -152,7 +169,10 @@ fn the_seed_of_it_all() {
     assert_eq!(session["home_server"], json!(SERVER_NAME));
     assert!(session["device_id"].is_string());
     let token = session["access_token"].as_str().unwrap().to_owned();
-    let moodle = Moodle { server: &server, token };
+    let moodle = Moodle {
+        server: &server,
+        token,
+    };
     let room = moodle.create_room("Room one", "Topic one");
     assert!(moodle.enrol(&room, &id("stud1"), "stud1@example.invalid"));
     assert_eq!(moodle.members(&room), [id("admin"), id("stud1")]);
@@ -163,7 +183,10 @@ fn a_whole_term() {
     with_both_tokens(|moodle, owner| {
         // Versions: asked without a token and without a body.
         let agent = [("User-Agent", "MoodleBot/4.5 (+http://127.0.0.1:18080)")];
-        let versions = moodle.server.send("GET", "/_matrix/client/versions", &agent, "").json();
+        let versions = moodle
+            .server
+            .send("GET", "/_matrix/client/versions", &agent, "")
+            .json();
         let versions = versions["versions"].as_array().unwrap().clone();
         assert!((1..=7).any(|minor| versions.contains(&json!(format!("v1.{minor}")))));
 
@@ -173,29 +196,77 @@ fn a_whole_term() {
         assert_eq!((avatar.status, avatar.reason.as_str()), (200, "OK"));
 
         // Enrolled: new users, then known ones.
-        let people = ["mgr1", "stud1", "user12345", "a.b.example", "sla/sh", "eq=ual", "-dash_"];
+        let people = [
+            "mgr1",
+            "stud1",
+            "user12345",
+            "a.b.example",
+            "sla/sh",
+            "eq=ual",
+            "-dash_",
+        ];
         for name in people {
             let user_id = id(name);
-            let put = moodle.put_user(&user_id, &format!("{name} Lastname"), &format!("{name}@example.invalid"));
-            assert_eq!((put.status, put.reason.as_str()), (201, "Created"), "{put:?}");
+            let put = moodle.put_user(
+                &user_id,
+                &format!("{name} Lastname"),
+                &format!("{name}@example.invalid"),
+            );
+            assert_eq!(
+                (put.status, put.reason.as_str()),
+                (201, "Created"),
+                "{put:?}"
+            );
             let made = put.json();
             assert_eq!(made["name"], json!(user_id));
             assert_eq!(made["displayname"], json!(format!("{name} Lastname")));
-            assert_eq!(made["threepids"][0]["address"], json!(format!("{name}@example.invalid")));
+            assert_eq!(
+                made["threepids"][0]["address"],
+                json!(format!("{name}@example.invalid"))
+            );
             assert!(moodle.exists(&user_id));
             assert!(!moodle.members(&room).contains(&user_id));
-            assert_eq!(moodle.join(&room, &user_id).json(), json!({ "room_id": room }));
+            assert_eq!(
+                moodle.join(&room, &user_id).json(),
+                json!({ "room_id": room })
+            );
             assert!(moodle.members(&room).contains(&user_id));
         }
         // The shape of the answer is Synapse's.
-        let user = moodle.ok("GET", &format!("/_synapse/admin/v2/users/{}", php(&id("stud1"))), "[]");
-        let keys: Vec<_> = user.as_object().unwrap().keys().map(String::as_str).collect();
+        let user = moodle.ok(
+            "GET",
+            &format!("/_synapse/admin/v2/users/{}", php(&id("stud1"))),
+            "[]",
+        );
+        let keys: Vec<_> = user
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         assert_eq!(
             keys,
-            ["admin", "appservice_id", "avatar_url", "consent_server_notice_sent", "consent_ts",
-             "consent_version", "creation_ts", "deactivated", "displayname", "erased",
-             "external_ids", "is_guest", "last_seen_ts", "locked", "name", "shadow_banned",
-             "suspended", "threepids", "user_type"]
+            [
+                "admin",
+                "appservice_id",
+                "avatar_url",
+                "consent_server_notice_sent",
+                "consent_ts",
+                "consent_version",
+                "creation_ts",
+                "deactivated",
+                "displayname",
+                "erased",
+                "external_ids",
+                "is_guest",
+                "last_seen_ts",
+                "locked",
+                "name",
+                "shadow_banned",
+                "suspended",
+                "threepids",
+                "user_type"
+            ]
         );
         assert!(user["creation_ts"].as_u64().unwrap() < 10_000_000_000);
 
@@ -209,22 +280,69 @@ fn a_whole_term() {
         assert_eq!(levels["ban"], json!(100));
 
         // Renamed, a new topic, what an admin sees of it.
-        assert_eq!(moodle.put_state(&room, "m.room.name", r#"{"name":"Room one renamed"}"#).status, 200);
-        assert_eq!(moodle.put_state(&room, "m.room.topic", r#"{"topic":"New \u2014 topic\/"}"#).status, 200);
-        let details = moodle.ok("GET", &format!("/_synapse/admin/v1/rooms/{}", php(&room)), "[]");
+        assert_eq!(
+            moodle
+                .put_state(&room, "m.room.name", r#"{"name":"Room one renamed"}"#)
+                .status,
+            200
+        );
+        assert_eq!(
+            moodle
+                .put_state(&room, "m.room.topic", r#"{"topic":"New \u2014 topic\/"}"#)
+                .status,
+            200
+        );
+        let details = moodle.ok(
+            "GET",
+            &format!("/_synapse/admin/v1/rooms/{}", php(&room)),
+            "[]",
+        );
         assert_eq!(details["name"], json!("Room one renamed"));
         assert_eq!(details["topic"], json!("New \u{2014} topic/"));
         assert_eq!(details["joined_members"], json!(8));
-        let keys: Vec<_> = details.as_object().unwrap().keys().map(String::as_str).collect();
+        let keys: Vec<_> = details
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         assert_eq!(
             keys,
-            ["avatar", "canonical_alias", "creator", "encryption", "federatable", "forgotten",
-             "guest_access", "history_visibility", "join_rules", "joined_local_devices",
-             "joined_local_members", "joined_members", "name", "public", "replacement_room",
-             "room_id", "room_type", "state_events", "tombstoned", "topic", "version"]
+            [
+                "avatar",
+                "canonical_alias",
+                "creator",
+                "encryption",
+                "federatable",
+                "forgotten",
+                "guest_access",
+                "history_visibility",
+                "join_rules",
+                "joined_local_devices",
+                "joined_local_members",
+                "joined_members",
+                "name",
+                "public",
+                "replacement_room",
+                "room_id",
+                "room_type",
+                "state_events",
+                "tombstoned",
+                "topic",
+                "version"
+            ]
         );
-        assert_eq!(moodle.put_state(&room, "m.room.topic", r#"{"topic":""}"#).status, 200);
-        let details = moodle.ok("GET", &format!("/_synapse/admin/v1/rooms/{}", php(&room)), "[]");
+        assert_eq!(
+            moodle
+                .put_state(&room, "m.room.topic", r#"{"topic":""}"#)
+                .status,
+            200
+        );
+        let details = moodle.ok(
+            "GET",
+            &format!("/_synapse/admin/v1/rooms/{}", php(&room)),
+            "[]",
+        );
         assert_eq!(details.get("topic"), Some(&Value::Null));
 
         // Suspended, back, a changed name, unenrolled.
@@ -235,14 +353,21 @@ fn a_whole_term() {
         let put = moodle.put_user(&id("stud1"), "Stud1 New/name", "new@example.invalid");
         assert_eq!(put.status, 200);
         assert_eq!(put.json()["displayname"], json!("Stud1 New/name"));
-        assert_eq!(put.json()["threepids"][0]["address"], json!("new@example.invalid"));
+        assert_eq!(
+            put.json()["threepids"][0]["address"],
+            json!("new@example.invalid")
+        );
         for name in people {
             assert!(moodle.unenrol(&room, &id(name)), "{name}");
         }
         assert_eq!(moodle.members(&room), [id(owner)]);
 
         // A room that is not there, and one that the account is not in.
-        let gone = moodle.put_state("!BwkxXFtVtWbpmxRLpm:moodle.test", "m.room.name", r#"{"name":"R5"}"#);
+        let gone = moodle.put_state(
+            "!BwkxXFtVtWbpmxRLpm:moodle.test",
+            "m.room.name",
+            r#"{"name":"R5"}"#,
+        );
         assert!(gone.status == 403 || gone.status == 404, "{gone:?}");
     });
 }
@@ -251,7 +376,10 @@ fn a_whole_term() {
 fn another_client_sees_the_course_room() {
     let server = Process::start();
     let admin = server.user("hsadmin", &["--admin"]);
-    let moodle = Moodle { server: &server, token: admin.clone() };
+    let moodle = Moodle {
+        server: &server,
+        token: admin.clone(),
+    };
     let room = moodle.create_room("Room one", "Topic one");
     assert!(moodle.enrol(&room, &id("stud1"), "stud1@example.invalid"));
     // An admin gives the student a password, so that they can log in.
@@ -259,13 +387,23 @@ fn another_client_sees_the_course_room() {
     let path = format!("/_synapse/admin/v1/reset_password/{}", php(&id("stud1")));
     assert_eq!(server.ask(&admin, "POST", &path, body).status, 200);
     let student = server.log_in("stud1");
-    let sync = server.ask(&student, "GET", "/_matrix/client/v3/sync?timeout=0", "").json();
+    let sync = server
+        .ask(&student, "GET", "/_matrix/client/v3/sync?timeout=0", "")
+        .json();
     let state = &sync["rooms"]["join"][&room];
     assert!(state.is_object(), "{sync}");
     let name = format!("/_matrix/client/v3/rooms/{}/state/m.room.name", php(&room));
-    assert_eq!(server.ask(&student, "GET", &name, "").json(), json!({ "name": "Room one" }));
+    assert_eq!(
+        server.ask(&student, "GET", &name, "").json(),
+        json!({ "name": "Room one" })
+    );
     // Moodle goes on with this account: it is still the one that it made.
-    assert_eq!(moodle.put_user(&id("stud1"), "Stud One", "stud1@example.invalid").status, 200);
+    assert_eq!(
+        moodle
+            .put_user(&id("stud1"), "Stud One", "stud1@example.invalid")
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -273,7 +411,12 @@ fn trap_1_the_last_moderator_leaves_a_room_of_version_12() {
     with_both_tokens(|moodle, _| {
         let room = moodle.create_room("Room one", "");
         assert!(moodle.enrol(&room, &id("teach1"), "teach1@example.invalid"));
-        assert_eq!(moodle.put_levels(&room, &format!(r#"{{"{}":51}}"#, id("teach1"))).status, 200);
+        assert_eq!(
+            moodle
+                .put_levels(&room, &format!(r#"{{"{}":51}}"#, id("teach1")))
+                .status,
+            200
+        );
         let put = moodle.put_levels(&room, "[]");
         assert_eq!(put.status, 200, "{put:?}");
         assert_eq!(moodle.levels(&room)["users"], json!({}));
@@ -288,8 +431,18 @@ fn trap_2_the_provisioning_account_is_never_kicked() {
         assert_eq!(moodle.kick(&room, &id(owner)).status, 200);
         assert_eq!(moodle.members(&room), [id(owner)]);
         // Nor does a Moodle user of its name take away its power.
-        assert_eq!(moodle.put_levels(&room, &format!(r#"{{"{}":51}}"#, id(owner))).status, 200);
-        assert_eq!(moodle.put_state(&room, "m.room.name", r#"{"name":"Still mine"}"#).status, 200);
+        assert_eq!(
+            moodle
+                .put_levels(&room, &format!(r#"{{"{}":51}}"#, id(owner)))
+                .status,
+            200
+        );
+        assert_eq!(
+            moodle
+                .put_state(&room, "m.room.name", r#"{"name":"Still mine"}"#)
+                .status,
+            200
+        );
     });
 }
 
@@ -298,7 +451,10 @@ fn trap_3_a_moderator_without_a_matrix_id() {
     with_both_tokens(|moodle, _| {
         let room = moodle.create_room("Room one", "");
         assert!(moodle.enrol(&room, &id("gt"), "gt@example.invalid"));
-        let users = format!(r#"{{"":51,"{}":51,"@o'neil:{SERVER_NAME}\u0000":51}}"#, id("gt"));
+        let users = format!(
+            r#"{{"":51,"{}":51,"@o'neil:{SERVER_NAME}\u0000":51}}"#,
+            id("gt")
+        );
         let put = moodle.put_levels(&room, &users);
         assert_eq!(put.status, 200, "{put:?}");
         assert_eq!(moodle.levels(&room)["users"], json!({ id("gt"): 51 }));
@@ -313,7 +469,10 @@ fn trap_4_no_rate_limits() {
     );
     let admin = server.user("hsadmin", &["--admin"]);
     for token in [admin.clone(), server.command(&["token", "provision"])] {
-        let moodle = Moodle { server: &server, token };
+        let moodle = Moodle {
+            server: &server,
+            token,
+        };
         for number in 0..5 {
             let room = moodle.create_room(&format!("Room {number}"), "");
             let name = format!("stud{number}");
@@ -326,9 +485,16 @@ fn trap_4_no_rate_limits() {
     // The same admin with another program is limited.
     let room = r#"{"name":"R"}"#;
     let codes: Vec<String> = (0..3)
-        .map(|_| server.ask(&admin, "POST", "/_matrix/client/v3/createRoom", room).code())
+        .map(|_| {
+            server
+                .ask(&admin, "POST", "/_matrix/client/v3/createRoom", room)
+                .code()
+        })
         .collect();
-    assert!(codes.contains(&"429 M_LIMIT_EXCEEDED".to_owned()), "{codes:?}");
+    assert!(
+        codes.contains(&"429 M_LIMIT_EXCEEDED".to_owned()),
+        "{codes:?}"
+    );
 }
 
 #[test]
@@ -363,9 +529,16 @@ fn trap_6_two_users_with_one_address() {
         let first = moodle.put_user(&id("first"), "First", shared);
         assert_eq!(first.status, 201);
         let second = moodle.put_user(&id("second"), "Second", shared);
-        assert_eq!((second.status, second.json()["name"].clone()), (201, json!(id("second"))));
+        assert_eq!(
+            (second.status, second.json()["name"].clone()),
+            (201, json!(id("second")))
+        );
         assert_eq!(second.json()["threepids"], json!([]));
-        let first = moodle.ok("GET", &format!("/_synapse/admin/v2/users/{}", php(&id("first"))), "[]");
+        let first = moodle.ok(
+            "GET",
+            &format!("/_synapse/admin/v2/users/{}", php(&id("first"))),
+            "[]",
+        );
         assert_eq!(first["threepids"][0]["address"], json!(shared));
     });
 }
@@ -393,9 +566,15 @@ fn trap_7_nobody_is_taken_over() {
         let admin = server.log_in("hsadmin");
         let path = format!("/_synapse/admin/v2/users/{}", php(&id("alice")));
         let alice = server.ask(&admin, "GET", &path, "").json();
-        assert_eq!((&alice["displayname"], &alice["threepids"]), (&json!("alice"), &json!([])));
+        assert_eq!(
+            (&alice["displayname"], &alice["threepids"]),
+            (&json!("alice"), &json!([]))
+        );
         let changed = server.ask(&admin, "PUT", &path, r#"{"displayname":"Alice A."}"#);
-        assert_eq!((changed.status, changed.json()["displayname"].clone()), (200, json!("Alice A.")));
+        assert_eq!(
+            (changed.status, changed.json()["displayname"].clone()),
+            (200, json!("Alice A."))
+        );
         // The key that only Moodle sends is a mark of its own.
         let marked = r#"{"displayname":"Mallory","threepids":[],"externalids":[]}"#;
         let put = server.ask(&admin, "PUT", &path, marked);
@@ -407,9 +586,17 @@ fn trap_7_nobody_is_taken_over() {
 fn trap_8_two_names_become_one_account() {
     with_both_tokens(|moodle, _| {
         // `a.b` and `a@b` are both @a.b: the second puts the name right, nothing breaks.
-        assert_eq!(moodle.put_user(&id("a.b"), "A. B.", "a.b@example.invalid").status, 201);
+        assert_eq!(
+            moodle
+                .put_user(&id("a.b"), "A. B.", "a.b@example.invalid")
+                .status,
+            201
+        );
         let second = moodle.put_user(&id("a.b"), "A at B", "ab@example.invalid");
-        assert_eq!((second.status, second.json()["displayname"].clone()), (200, json!("A at B")));
+        assert_eq!(
+            (second.status, second.json()["displayname"].clone()),
+            (200, json!("A at B"))
+        );
     });
 }
 
@@ -429,11 +616,20 @@ fn refused_names_do_not_block_who_comes_behind() {
         }
         // A space becomes + in the path; Moodle itself goes on to write a space.
         let put = moodle.put_user(&id("with space"), "Spaced", "spaced@example.invalid");
-        assert_eq!((put.status, put.json()["name"].clone()), (201, json!(id("with+space"))));
-        assert_eq!(moodle.join(&room, &id("with space")).json(), json!({ "room_id": room }));
+        assert_eq!(
+            (put.status, put.json()["name"].clone()),
+            (201, json!(id("with+space")))
+        );
+        assert_eq!(
+            moodle.join(&room, &id("with space")).json(),
+            json!({ "room_id": room })
+        );
         let levels = moodle.put_levels(&room, &format!(r#"{{"{}":51}}"#, id("with space")));
         assert_eq!(levels.status, 200, "{levels:?}");
-        assert_eq!(moodle.levels(&room)["users"], json!({ id("with+space"): 51 }));
+        assert_eq!(
+            moodle.levels(&room)["users"],
+            json!({ id("with+space"): 51 })
+        );
         assert_eq!(moodle.kick(&room, &id("with space")).status, 200);
         assert!(!moodle.members(&room).contains(&id("with+space")));
     });
@@ -444,25 +640,51 @@ fn what_is_bent_for_moodle_is_bent_for_nobody_else() {
     let server = Process::start();
     let admin = server.user("hsadmin", &["--admin"]);
     let user = server.user("alice", &[]);
-    let agent = [("User-Agent", "MoodleBot/4.5"), ("Authorization", &format!("Bearer {user}"))];
+    let agent = [
+        ("User-Agent", "MoodleBot/4.5"),
+        ("Authorization", &format!("Bearer {user}")),
+    ];
     let room = server
-        .send("POST", "/_matrix/client/v3/createRoom", &agent, r#"{"preset":"private_chat"}"#)
+        .send(
+            "POST",
+            "/_matrix/client/v3/createRoom",
+            &agent,
+            r#"{"preset":"private_chat"}"#,
+        )
         .json()["room_id"]
         .as_str()
         .unwrap()
         .to_owned();
-    let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.power_levels", php(&room));
+    let path = format!(
+        "/_matrix/client/v3/rooms/{}/state/m.room.power_levels",
+        php(&room)
+    );
     let check = |answer: Answer, expect: &str| assert_eq!(answer.code(), expect, "{answer:?}");
     // A user who calls itself Moodle is no admin.
-    check(server.send("PUT", &path, &agent, r#"{"users":[]}"#), "400 M_BAD_JSON");
-    check(server.send("PUT", &path, &agent, r#"{"users":{"":51}}"#), "400 M_BAD_JSON");
+    check(
+        server.send("PUT", &path, &agent, r#"{"users":[]}"#),
+        "400 M_BAD_JSON",
+    );
+    check(
+        server.send("PUT", &path, &agent, r#"{"users":{"":51}}"#),
+        "400 M_BAD_JSON",
+    );
     let user_path = format!("/_synapse/admin/v2/users/{}", php(&id("bob")));
-    check(server.send("PUT", &user_path, &agent, r#"{"externalids":[]}"#), "403 M_FORBIDDEN");
+    check(
+        server.send("PUT", &user_path, &agent, r#"{"externalids":[]}"#),
+        "403 M_FORBIDDEN",
+    );
     // An admin with another program gets Synapse's refusals.
     let odd = format!("/_synapse/admin/v2/users/{}", php(&id("o'neil")));
-    check(server.ask(&admin, "PUT", &odd, "{}"), "400 M_INVALID_USERNAME");
+    check(
+        server.ask(&admin, "PUT", &odd, "{}"),
+        "400 M_INVALID_USERNAME",
+    );
     let colon = format!("/_synapse/admin/v2/users/{}", php("@col:on:else.test"));
-    check(server.ask(&admin, "PUT", &colon, "{}"), "400 M_INVALID_PARAM");
+    check(
+        server.ask(&admin, "PUT", &colon, "{}"),
+        "400 M_INVALID_PARAM",
+    );
     let other = format!("/_synapse/admin/v2/users/{}", php("@bob:else.test"));
     check(server.ask(&admin, "PUT", &other, "{}"), "400 M_UNKNOWN");
 }
@@ -472,7 +694,10 @@ fn a_provisioning_token_does_nothing_else() {
     let server = Process::start();
     let admin = server.user("hsadmin", &["--admin"]);
     let token = server.command(&["token", "provision"]);
-    let moodle = Moodle { server: &server, token: token.clone() };
+    let moodle = Moodle {
+        server: &server,
+        token: token.clone(),
+    };
     let room = moodle.create_room("Room one", "");
     assert!(moodle.enrol(&room, &id("stud1"), "stud1@example.invalid"));
     let others = format!("/_matrix/client/v3/rooms/{}", php(&room));
@@ -492,7 +717,10 @@ fn a_provisioning_token_does_nothing_else() {
         ("POST", "/_matrix/client/v1/login/get_token".to_owned()),
         ("GET", "/_matrix/client/v3/devices".to_owned()),
         ("POST", format!("/_synapse/admin/v1/users/{student}/login")),
-        ("POST", format!("/_synapse/admin/v1/reset_password/{student}")),
+        (
+            "POST",
+            format!("/_synapse/admin/v1/reset_password/{student}"),
+        ),
         ("GET", "/_synapse/admin/v2/users".to_owned()),
         ("GET", "/_synapse/admin/v1/rooms".to_owned()),
         ("DELETE", format!("/_synapse/admin/v1/rooms/{}", php(&room))),
@@ -500,7 +728,12 @@ fn a_provisioning_token_does_nothing_else() {
         check(method, &path, "{}", "403 M_FORBIDDEN");
     }
     let user = format!("/_synapse/admin/v2/users/{student}");
-    check("PUT", &user, r#"{"password":"mine now"}"#, "403 M_FORBIDDEN");
+    check(
+        "PUT",
+        &user,
+        r#"{"password":"mine now"}"#,
+        "403 M_FORBIDDEN",
+    );
     check("PUT", &user, r#"{"admin":true}"#, "403 M_FORBIDDEN");
     // It sees its own rooms only.
     let theirs = server
@@ -509,7 +742,12 @@ fn a_provisioning_token_does_nothing_else() {
         .as_str()
         .unwrap()
         .to_owned();
-    check("GET", &format!("/_synapse/admin/v1/rooms/{}", php(&theirs)), "[]", "403 M_FORBIDDEN");
+    check(
+        "GET",
+        &format!("/_synapse/admin/v1/rooms/{}", php(&theirs)),
+        "[]",
+        "403 M_FORBIDDEN",
+    );
     // It is no login, and it can be ended.
     let login = format!(r#"{{"type":"m.login.token","token":"{token}"}}"#);
     let answer = server.send("POST", "/_matrix/client/v3/login", &[], &login);
@@ -522,22 +760,37 @@ fn a_provisioning_token_does_nothing_else() {
 fn a_trailing_slash_in_the_configured_address() {
     let server = Process::start();
     let admin = server.user("hsadmin", &["--admin"]);
-    let moodle = Moodle { server: &server, token: admin };
+    let moodle = Moodle {
+        server: &server,
+        token: admin,
+    };
     let body = r#"{"name":"R","visibility":"private","preset":"private_chat","initial_state":[],"topic":""}"#;
     let room = moodle.ok("POST", "//_matrix/client/v3/createRoom", body);
     let room = php(room["room_id"].as_str().unwrap());
     moodle.ok("GET", &format!("//_synapse/admin/v1/rooms/{room}"), "[]");
-    moodle.ok("GET", &format!("//_matrix/client/r0/rooms/{room}/state/m.room.power_levels"), "[]");
+    moodle.ok(
+        "GET",
+        &format!("//_matrix/client/r0/rooms/{room}/state/m.room.power_levels"),
+        "[]",
+    );
 }
 
 #[test]
 fn moodle_4_4_reads_power_levels_from_a_sync() {
     let server = Process::start();
     let admin = server.user("hsadmin", &["--admin"]);
-    let moodle = Moodle { server: &server, token: admin };
+    let moodle = Moodle {
+        server: &server,
+        token: admin,
+    };
     let room = moodle.create_room("Room one", "");
     assert!(moodle.enrol(&room, &id("teach1"), "teach1@example.invalid"));
-    assert_eq!(moodle.put_levels(&room, &format!(r#"{{"{}":51}}"#, id("teach1"))).status, 200);
+    assert_eq!(
+        moodle
+            .put_levels(&room, &format!(r#"{{"{}":51}}"#, id("teach1")))
+            .status,
+        200
+    );
     let nothing = json!({ "not_types": ["*"] });
     let filter = json!({
         "account_data": nothing,
@@ -552,9 +805,20 @@ fn moodle_4_4_reads_power_levels_from_a_sync() {
         "event_fields": ["type", "content"],
         "event_format": "client",
     });
-    let path = format!("/_matrix/client/v3/sync?filter={}", php(&filter.to_string()));
+    let path = format!(
+        "/_matrix/client/v3/sync?filter={}",
+        php(&filter.to_string())
+    );
     let sync = moodle.ok("GET", &path, "");
-    let events = sync["rooms"]["join"][&room]["state"]["events"].as_array().unwrap().clone();
-    let levels = events.iter().find(|event| event["type"] == "m.room.power_levels");
-    assert_eq!(levels.unwrap()["content"]["users"], json!({ id("teach1"): 51 }));
+    let events = sync["rooms"]["join"][&room]["state"]["events"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let levels = events
+        .iter()
+        .find(|event| event["type"] == "m.room.power_levels");
+    assert_eq!(
+        levels.unwrap()["content"]["users"],
+        json!({ id("teach1"): 51 })
+    );
 }

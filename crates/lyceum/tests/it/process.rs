@@ -35,7 +35,10 @@ impl Answer {
 
     /// The status and the error code.
     pub(crate) fn code(&self) -> String {
-        let code = self.json()["errcode"].as_str().unwrap_or_default().to_owned();
+        let code = self.json()["errcode"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         format!("{} {code}", self.status).trim().to_owned()
     }
 }
@@ -48,7 +51,10 @@ impl Process {
     /// Starts with these lines in the configuration beside the necessary ones.
     pub(crate) fn start_with(configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let file = folder.path().join("lyceum.toml");
         let text = format!(
             "server_name = \"{SERVER_NAME}\"\n{configuration}\n\
@@ -116,11 +122,12 @@ impl Process {
     }
 
     pub(crate) fn log_in(&self, name: &str) -> String {
-        let body = format!(
-            r#"{{"type":"m.login.password","user":"{name}","password":"pass word"}}"#
-        );
+        let body =
+            format!(r#"{{"type":"m.login.password","user":"{name}","password":"pass word"}}"#);
         let answer = self.send("POST", "/_matrix/client/v3/login", &[], &body);
-        let token = answer.json()["access_token"].as_str().map(ToOwned::to_owned);
+        let token = answer.json()["access_token"]
+            .as_str()
+            .map(ToOwned::to_owned);
         token.unwrap_or_else(|| panic!("{name} cannot log in: {answer:?}"))
     }
 
@@ -144,12 +151,17 @@ impl Process {
         body: &str,
     ) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
-        request += &format!("Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        request += &format!(
+            "Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();

@@ -14,7 +14,11 @@ const LOOKED_AT_MAX: usize = 200_000;
 
 impl Server {
     /// How many invites a user has sent since a time.
-    pub async fn invites_sent(&self, user_id: &UserId, since: Timestamp) -> Result<u64, StorageError> {
+    pub async fn invites_sent(
+        &self,
+        user_id: &UserId,
+        since: Timestamp,
+    ) -> Result<u64, StorageError> {
         let mut count = 0;
         for standing in self.store.memberships(user_id).await? {
             count += self
@@ -30,7 +34,11 @@ impl Server {
     }
 
     /// How many rooms a user has joined since a time, also those that they left again.
-    pub async fn rooms_joined(&self, user_id: &UserId, since: Timestamp) -> Result<u64, StorageError> {
+    pub async fn rooms_joined(
+        &self,
+        user_id: &UserId,
+        since: Timestamp,
+    ) -> Result<u64, StorageError> {
         let mut count = 0;
         for standing in self.store.memberships(user_id).await? {
             let joins = self

@@ -20,7 +20,10 @@ pub struct ExternalId {
 
 impl ExternalId {
     fn key(&self) -> String {
-        format!("admin.external_id.{}/{}", self.auth_provider, self.external_id)
+        format!(
+            "admin.external_id.{}/{}",
+            self.auth_provider, self.external_id
+        )
     }
 }
 

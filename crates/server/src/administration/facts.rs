@@ -46,7 +46,9 @@ impl Facts {
 
     /// Whether an account's time has passed.
     pub fn has_expired(&self, user_id: &UserId, now: Timestamp) -> bool {
-        self.account_ends.get(user_id).is_some_and(|end| *end <= now)
+        self.account_ends
+            .get(user_id)
+            .is_some_and(|end| *end <= now)
     }
 }
 
@@ -128,7 +130,9 @@ impl Server {
             BLOCKED_ROOMS,
             |blocked: &mut BTreeMap<OwnedRoomId, OwnedUserId>| match by {
                 Some(by) => {
-                    blocked.entry(room_id.to_owned()).or_insert_with(|| by.to_owned());
+                    blocked
+                        .entry(room_id.to_owned())
+                        .or_insert_with(|| by.to_owned());
                 }
                 None => {
                     blocked.remove(room_id);

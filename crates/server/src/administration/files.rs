@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lyceum_model::{Batch, MatrixError, Media, MediaChange, MediaId, Position, Seq, Timestamp};
-use lyceum_storage::{Direction, MediaPage, RoomPage, StorageError, TimelinePage, UserPage, UserSelection};
+use lyceum_storage::{
+    Direction, MediaPage, RoomPage, StorageError, TimelinePage, UserPage, UserSelection,
+};
 use ruma_common::{OwnedUserId, RoomId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -91,7 +93,10 @@ impl Server {
                 from = stored.seq.unwrap_or(from);
                 if let Ok(content) = serde_json::from_str::<Value>(stored.event.content.get()) {
                     let thumbnail = &content["info"]["thumbnail_url"];
-                    for text in [&content["url"], thumbnail].into_iter().filter_map(Value::as_str) {
+                    for text in [&content["url"], thumbnail]
+                        .into_iter()
+                        .filter_map(Value::as_str)
+                    {
                         found.extend(media_id_of(text));
                     }
                 }
@@ -347,7 +352,11 @@ impl Server {
             };
             let newest = self.store.timeline(page).await?;
             let bytes: usize = newest.iter().map(|stored| stored.event.json.len()).sum();
-            let count = newest.first().and_then(|stored| stored.seq).unwrap_or_default().0;
+            let count = newest
+                .first()
+                .and_then(|stored| stored.seq)
+                .unwrap_or_default()
+                .0;
             let mean = bytes as u64 / newest.len().max(1) as u64;
             sizes.push((line.room_id.to_string(), mean * count.max(0) as u64));
         }

@@ -11,7 +11,9 @@ use ruma_common::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{documents, redaction::RedactionWish, room_deletion::DeletionWish};
+use super::{
+    documents, history_purge::PurgeWish, redaction::RedactionWish, room_deletion::DeletionWish,
+};
 use crate::{Server, chance};
 
 const JOBS: &str = "admin.jobs";
@@ -63,6 +65,13 @@ pub enum Work {
         /// How.
         wish: RedactionWish,
     },
+    /// Old events of a room are erased.
+    PurgeHistory {
+        /// Which room's.
+        room_id: OwnedRoomId,
+        /// Which.
+        wish: PurgeWish,
+    },
 }
 
 impl Work {
@@ -72,13 +81,16 @@ impl Work {
             Self::DeleteRoom { wish, .. } if wish.purge => "shutdown_and_purge_room",
             Self::DeleteRoom { .. } => "shutdown_room",
             Self::RedactUser { .. } => "redact_all_events",
+            Self::PurgeHistory { .. } => "purge_history",
         }
     }
 
     /// What it is about.
     pub fn resource_id(&self) -> &str {
         match self {
-            Self::DeleteRoom { room_id, .. } => room_id.as_str(),
+            Self::DeleteRoom { room_id, .. } | Self::PurgeHistory { room_id, .. } => {
+                room_id.as_str()
+            }
             Self::RedactUser { user_id, .. } => user_id.as_str(),
         }
     }
@@ -167,7 +179,11 @@ impl Server {
                 done = server.do_work(&id, work) => done,
             };
             match done {
-                Ok(result) => server.note(&id, JobStatus::Complete, Some(result), None).await,
+                Ok(result) => {
+                    server
+                        .note(&id, JobStatus::Complete, Some(result), None)
+                        .await
+                }
                 Err(why) => {
                     tracing::warn!(job = id, why, "a job failed");
                     server.note(&id, JobStatus::Failed, None, Some(why)).await;
@@ -179,9 +195,7 @@ impl Server {
     async fn do_work(self: &Arc<Self>, id: &str, work: Work) -> Result<Value, String> {
         match work {
             Work::DeleteRoom { room_id, wish } => {
-                let note = |shutdown: Value| {
-                    self.note(id, JobStatus::Active, Some(shutdown), None)
-                };
+                let note = |shutdown: Value| self.note(id, JobStatus::Active, Some(shutdown), None);
                 let shutdown = self.delete_room(&room_id, wish, note).await;
                 shutdown.map_err(|error| error.to_string())
             }
@@ -189,6 +203,11 @@ impl Server {
                 let failed = self.redact_user(&user_id, wish).await;
                 let failed = failed.map_err(|error| error.to_string())?;
                 Ok(json!({ "failed_redactions": failed }))
+            }
+            Work::PurgeHistory { room_id, wish } => {
+                let purged = self.purge_history(&room_id, wish).await;
+                purged.map_err(|error| error.to_string())?;
+                Ok(json!({}))
             }
         }
     }
@@ -220,8 +239,7 @@ impl Server {
 }
 
 fn forget_old(jobs: &mut Jobs, oldest_ms: u64) {
-    let is_finished =
-        |job: &Job| matches!(job.status, JobStatus::Complete | JobStatus::Failed);
+    let is_finished = |job: &Job| matches!(job.status, JobStatus::Complete | JobStatus::Failed);
     jobs.retain(|_, job| !is_finished(job) || job.timestamp_ms >= oldest_ms);
     let mut finished: Vec<(u64, String)> = jobs
         .values()

@@ -44,7 +44,10 @@ impl Journal {
                     index.newest += 1;
                     index.kept.push(index.newest);
                     let surplus = index.kept.len().saturating_sub(self.entries_max);
-                    (index.newest, index.kept.drain(..surplus).collect::<Vec<_>>())
+                    (
+                        index.newest,
+                        index.kept.drain(..surplus).collect::<Vec<_>>(),
+                    )
                 })
                 .await?;
             batch.push(Change::Setting {
@@ -102,13 +105,12 @@ impl Journal {
 
     /// Removes an entry; whether it was there.
     pub(super) async fn remove(self, server: &Server, number: u64) -> Result<bool, CommitError> {
-        let was_there =
-            documents::update(server, self.key, |index: &mut Index| {
-                let before = index.kept.len();
-                index.kept.retain(|kept| *kept != number);
-                index.kept.len() < before
-            })
-            .await?;
+        let was_there = documents::update(server, self.key, |index: &mut Index| {
+            let before = index.kept.len();
+            index.kept.retain(|kept| *kept != number);
+            index.kept.len() < before
+        })
+        .await?;
         if was_there {
             server
                 .commit(Batch {

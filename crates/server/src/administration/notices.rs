@@ -74,7 +74,8 @@ impl Server {
         match self.store.user(&user_id).await? {
             Some(user) if user.origin == NOTICES_ORIGIN => return Ok(user_id),
             Some(_) => {
-                let why = format!("{user_id} is somebody's account, so there are no server notices");
+                let why =
+                    format!("{user_id} is somebody's account, so there are no server notices");
                 return Err(MatrixError::unknown(why).into());
             }
             None => {}

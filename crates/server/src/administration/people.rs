@@ -205,7 +205,10 @@ async fn create(
     let new = names::new_user_id(user_id.localpart(), server_name, Registrant::Person);
     let user_id = new.map_err(MatrixError::from)?;
     let services = server.application_services();
-    if services.iter().any(|service| service.reserves_user(&user_id)) {
+    if services
+        .iter()
+        .any(|service| service.reserves_user(&user_id))
+    {
         let why = "This user ID is reserved by an application service.";
         return Err(MatrixError::new(400, "M_EXCLUSIVE", why).into());
     }
@@ -371,4 +374,3 @@ pub async fn local_user(
     let user = server.store.user(user_id).await?;
     Ok(user.ok_or_else(|| MatrixError::not_found("User not found"))?)
 }
-

@@ -56,10 +56,7 @@ pub enum TokenError {
 }
 
 /// Makes a token for provisioning, and the account that acts with it if there is none yet.
-pub async fn make_token(
-    server: &Server,
-    name: &str,
-) -> Result<(OwnedUserId, String), TokenError> {
+pub async fn make_token(server: &Server, name: &str) -> Result<(OwnedUserId, String), TokenError> {
     let user_id = match registration::free_user_id(server, Some(name), None).await {
         Ok(user_id) => {
             let account = NewAccount {
@@ -70,7 +67,11 @@ pub async fn make_token(
             user_id
         }
         Err(RegistrationError::InUse) => {
-            let id = format!("@{}:{}", name.to_ascii_lowercase(), server.config.server_name);
+            let id = format!(
+                "@{}:{}",
+                name.to_ascii_lowercase(),
+                server.config.server_name
+            );
             let user_id = UserId::parse(id).map_err(|_| RegistrationError::InUse)?;
             let user = server.store.user(&user_id).await?;
             if user.is_none_or(|user| user.origin != TOKEN_ORIGIN || user.is_deactivated) {

@@ -69,7 +69,10 @@ impl Server {
                     .as_ref()
                     .and_then(|_| RawValue::from_string(content.to_string()).ok());
                 let done = match self.session_of(by).await {
-                    Ok(session) => self.redact(&session, &room_id, &event_id, content, None).await,
+                    Ok(session) => {
+                        self.redact(&session, &room_id, &event_id, content, None)
+                            .await
+                    }
                     Err(error) => Err(error),
                 };
                 if let Err(error) = done {

@@ -75,8 +75,11 @@ impl Server {
         reason: Option<String>,
         score: Option<i64>,
     ) -> Result<(), AdministrationError> {
-        let not_found =
-            |_: RoomError| MatrixError::not_found("Unable to report event: it does not exist or you aren't able to see it.");
+        let not_found = |_: RoomError| {
+            MatrixError::not_found(
+                "Unable to report event: it does not exist or you aren't able to see it.",
+            )
+        };
         let reader = self.reader(by, room_id).await.map_err(not_found)?;
         let (stored, _) = self.event_for(&reader, event_id).await.map_err(not_found)?;
         let report = EventReport {

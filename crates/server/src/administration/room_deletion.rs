@@ -164,7 +164,8 @@ impl Server {
         let content = RawValue::from_string(content)
             .map_err(|_| MatrixError::internal("The message could not be written"))?;
         let draft = Draft::message("m.room.message", content);
-        self.send_message(&session, &room_id, draft, None, None).await?;
+        self.send_message(&session, &room_id, draft, None, None)
+            .await?;
         Ok(room_id)
     }
 }

@@ -134,7 +134,8 @@ impl Server {
         draft: Draft,
     ) -> Result<ruma_common::OwnedEventId, RoomError> {
         let session = self.session_of(sender).await?;
-        self.send_message(&session, room_id, draft, None, None).await
+        self.send_message(&session, room_id, draft, None, None)
+            .await
     }
 
     /// A session without a token, for what the server does in a user's name.

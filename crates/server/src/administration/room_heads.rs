@@ -12,7 +12,10 @@ const ATTEMPTS_MAX: usize = 8;
 
 impl Server {
     /// The ends of a room's graph.
-    pub async fn room_heads(&self, room_id: &RoomId) -> Result<Option<Vec<RoomHead>>, StorageError> {
+    pub async fn room_heads(
+        &self,
+        room_id: &RoomId,
+    ) -> Result<Option<Vec<RoomHead>>, StorageError> {
         Ok(self.store.room(room_id).await?.map(|room| room.heads))
     }
 
@@ -49,6 +52,8 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(stale.expect("the loop ends only after something was stale").into())
+        Err(stale
+            .expect("the loop ends only after something was stale")
+            .into())
     }
 }

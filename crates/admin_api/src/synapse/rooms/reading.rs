@@ -147,11 +147,7 @@ async fn all_shown(
     reader: &Reader,
     found: &Shown,
 ) -> Result<Vec<ShownEvent>, StorageError> {
-    let mut all = Vec::with_capacity(found.events.len());
-    for (stored, membership) in &found.events {
-        all.push(server.show(reader, None, stored, *membership).await?);
-    }
-    Ok(all)
+    server.show_all(reader, None, found.each()).await
 }
 
 async fn context(
