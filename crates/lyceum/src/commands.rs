@@ -82,7 +82,7 @@ fn give(order: &Order, place: &Place) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let said = runtime.block_on(async {
-        std::fs::create_dir_all(&config.data_dir)?;
+        serve::prepare_data_dir(&config.data_dir)?;
         let server = serve::start(config).await?;
         let said = carry_out(&server, order.clone()).await;
         server.stop().await;

@@ -58,11 +58,27 @@ pub(crate) fn load(place: &Place) -> anyhow::Result<Config> {
 /// Prints the configuration that holds.
 pub(crate) fn print(place: &Place) -> anyhow::Result<()> {
     let mut config = load(place)?;
-    if let Some(secret) = &mut config.registration.shared_secret {
+    let registration = &mut config.registration;
+    for secret in [&mut registration.shared_secret, &mut registration.token]
+        .into_iter()
+        .flatten()
+    {
         "(set)".clone_into(secret);
     }
+    config.storage.url = without_password(&config.storage.url);
     print!("{}", toml::to_string_pretty(&config)?);
     Ok(())
+}
+
+/// The address of a database, its password hidden.
+fn without_password(url: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let (user, place) = rest.rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(format!("{scheme}://{name}:(set)@{place}"))
+    };
+    hidden().unwrap_or_else(|| url.to_owned())
 }
 
 fn read(file: &Path) -> anyhow::Result<Table> {
@@ -99,7 +115,7 @@ fn set(table: &mut Table, path: &str, value: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, DEFAULTS, set};
+    use super::{Config, DEFAULTS, set, without_password};
     use toml::Table;
 
     #[test]
@@ -125,6 +141,20 @@ mod tests {
                     "{section}.{key} is missing"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        for (url, shown) in [
+            ("sqlite", "sqlite"),
+            ("postgres://me@host/db", "postgres://me@host/db"),
+            (
+                "postgres://me:secret@host:5432/db",
+                "postgres://me:(set)@host:5432/db",
+            ),
+        ] {
+            assert_eq!(without_password(url), shown);
         }
     }
 

@@ -143,7 +143,13 @@ fn start_log(config: &Config) {
         "{},ruma_state_res=warn,ruma_signatures=warn",
         config.log.level
     );
-    let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(&directives).unwrap_or_else(|error| {
+        eprintln!(
+            "lyceum: log.level {:?} is not understood ({error}); using info",
+            config.log.level
+        );
+        EnvFilter::new("info")
+    });
     let log = fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -155,7 +161,7 @@ fn start_log(config: &Config) {
     };
 }
 
-fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()
         .recursive(true)

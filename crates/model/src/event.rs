@@ -18,7 +18,10 @@ pub struct StateKey {
 impl StateKey {
     /// The name of the state `kind` with `key`.
     pub fn new(kind: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
-        Self { kind: kind.into(), key: key.into() }
+        Self {
+            kind: kind.into(),
+            key: key.into(),
+        }
     }
 }
 
@@ -101,7 +104,11 @@ impl Event {
         };
         let redacts = wire.redacts.or_else(|| {
             (&*wire.kind == "m.room.redaction")
-                .then(|| serde_json::from_str::<WireRedacts>(wire.content.get()).ok()?.redacts)
+                .then(|| {
+                    serde_json::from_str::<WireRedacts>(wire.content.get())
+                        .ok()?
+                        .redacts
+                })
                 .flatten()
         });
         Ok(Self {
@@ -112,18 +119,26 @@ impl Event {
             state_key: wire.state_key,
             origin_server_ts: wire.origin_server_ts,
             depth: wire.depth,
-            prev_events: wire.prev_events.into_iter().map(WireReference::id).collect(),
-            auth_events: wire.auth_events.into_iter().map(WireReference::id).collect(),
+            prev_events: wire
+                .prev_events
+                .into_iter()
+                .map(WireReference::id)
+                .collect(),
+            auth_events: wire
+                .auth_events
+                .into_iter()
+                .map(WireReference::id)
+                .collect(),
             redacts,
-            relates_to: relations.and_then(|relations| relations.relates_to).and_then(
-                |relation| {
+            relates_to: relations
+                .and_then(|relations| relations.relates_to)
+                .and_then(|relation| {
                     Some(RelatesTo {
                         kind: relation.rel_type?,
                         parent: relation.event_id?,
                         key: relation.key,
                     })
-                },
-            ),
+                }),
             content: wire.content,
             unsigned: wire.unsigned,
             json,
@@ -133,7 +148,10 @@ impl Event {
     /// Its place in the room's state, if it is a state event.
     pub fn state_name(&self) -> Option<StateKey> {
         let key = self.state_key.clone()?;
-        Some(StateKey { kind: self.kind.clone(), key })
+        Some(StateKey {
+            kind: self.kind.clone(),
+            key,
+        })
     }
 
     /// Whether it is the state `kind` with an empty state key.

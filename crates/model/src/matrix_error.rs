@@ -108,7 +108,9 @@ impl MatrixError {
     /// The same with one more key in the body.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.extra.get_or_insert_default().insert(key.to_owned(), value.into());
+        self.extra
+            .get_or_insert_default()
+            .insert(key.to_owned(), value.into());
         self
     }
 

@@ -19,8 +19,8 @@ mod threads;
 pub use create::NewRoom;
 pub use directory::{DirectoryPage, DirectoryQuery, PublicRoom};
 pub use ephemeral::ReadMark;
-pub(crate) use joined_members::JoinedMembers;
 pub use hierarchy::{DEPTH_MAX, HierarchyPage, HierarchyQuery, SpaceRoom};
+pub(crate) use joined_members::JoinedMembers;
 pub use read::{Departure, Reader, Shown};
 pub use relations::{Related, RelationsQuery};
 pub use send::{Sent, TransactionName};
@@ -65,6 +65,22 @@ pub struct Rooms {
     bytes_max: usize,
     uses: AtomicU64,
     cells: Mutex<HashMap<OwnedRoomId, Arc<RoomCell>>>,
+    /// Transactions that are on their way; who waits for the lock waits for their end.
+    transactions: Mutex<HashMap<TransactionId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A transaction on its way; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct RunningTransaction<'a> {
+    rooms: &'a Rooms,
+    id: &'a TransactionId,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Drop for RunningTransaction<'_> {
+    fn drop(&mut self) {
+        self.rooms.transactions.lock().remove(self.id);
+    }
 }
 
 /// A room in memory.
@@ -242,7 +258,34 @@ impl Rooms {
             bytes_max,
             uses: AtomicU64::new(0),
             cells: Mutex::default(),
+            transactions: Mutex::default(),
         }
+    }
+
+    /// Begins a transaction; `None` if the same one was on its way, after that has ended. Two at
+    /// once would be no harm, but the second would undo all that was decided behind it.
+    pub(crate) async fn begin_transaction<'a>(
+        &'a self,
+        id: &'a TransactionId,
+    ) -> Option<RunningTransaction<'a>> {
+        let running = {
+            let mut transactions = self.transactions.lock();
+            match transactions.get(id) {
+                Some(running) => running.clone(),
+                None => {
+                    let turn = Arc::new(tokio::sync::Mutex::new(()));
+                    let held = turn.clone().try_lock_owned();
+                    transactions.insert(id.clone(), turn);
+                    return Some(RunningTransaction {
+                        rooms: self,
+                        id,
+                        _turn: held.expect("nobody else knows this lock yet"),
+                    });
+                }
+            }
+        };
+        drop(running.lock().await);
+        None
     }
 
     /// The cell of a room, whether or not the room exists.
@@ -426,7 +469,8 @@ impl Rooms {
                 }
                 Err(CommitError::Stale(expect)) => {
                     cell.start_over(series).await;
-                    let is_about_room = matches!(&expect, Expect::RoomRevision(..) | Expect::RoomHeads(..));
+                    let is_about_room =
+                        matches!(&expect, Expect::RoomRevision(..) | Expect::RoomHeads(..));
                     stale = Some(expect);
                     if !is_about_room {
                         break;

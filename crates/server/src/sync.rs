@@ -920,16 +920,14 @@ impl Syncing<'_> {
                 invited: room.state.invited_count(),
             });
         }
-        let mut events = Vec::with_capacity(taken.events.len());
-        for stored in &taken.events {
+        let events = taken.events.iter().map(|stored| {
             let membership = memberships.get(&stored.event.id).copied().flatten();
-            let device_id = Some(&*self.device_id);
-            events.push(
-                server
-                    .show_among(reader, device_id, stored, membership, recent)
-                    .await?,
-            );
-        }
+            (stored, membership)
+        });
+        let device_id = Some(&*self.device_id);
+        let events = server
+            .show_all_among(reader, device_id, events, recent)
+            .await?;
         joined.timeline = Timeline {
             events,
             // Whoever joins again has a gap between then and now.
@@ -1390,13 +1388,11 @@ impl Syncing<'_> {
             account_data,
             is_shown_always: true,
         };
-        for stored in &taken.events {
-            let device_id = Some(&*self.device_id);
-            let shown = server
-                .show_among(&reader, device_id, stored, None, &recent)
-                .await?;
-            left.timeline.events.push(shown);
-        }
+        let events = taken.events.iter().map(|stored| (stored, None));
+        let device_id = Some(&*self.device_id);
+        left.timeline.events = server
+            .show_all_among(&reader, device_id, events, &recent)
+            .await?;
         Ok(Some(left))
     }
 }

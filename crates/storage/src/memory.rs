@@ -195,6 +195,12 @@ impl Store for MemoryStore {
         Ok(self.now().relations(parent, kind, before, limit))
     }
 
+    async fn related(&self, ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, StorageError> {
+        let data = self.now();
+        let is_related = |id: &&OwnedEventId| !data.relations(id, None, None, 1).is_empty();
+        Ok(ids.iter().filter(is_related).cloned().collect())
+    }
+
     async fn alias(&self, alias: &RoomAliasId) -> Result<Option<Alias>, StorageError> {
         Ok(self.now().aliases.get(alias).cloned())
     }

@@ -261,6 +261,8 @@ pub struct MediaPage {
 ///   entry is gone or says nothing known. Being invited, joining and knocking undo forgetting.
 /// - `Redact` replaces the stored event; its place, position and states stay. A redacted event
 ///   relates to what its redacted form says, mostly nothing.
+/// - `EraseEvents` takes events as if they had never come; places are not used again, and states that
+///   later events rest on stay.
 /// - `RemoveDevice` takes the device's tokens, identity keys, one-time and fallback keys, waiting
 ///   messages and the signatures over its identity key (`target_key` is the device id).
 /// - `Expire(t)` takes tickets and tokens that end before `t`, and transactions older than `t` minus
@@ -342,6 +344,8 @@ pub trait Store: Send + Sync + Debug {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StorageError>;
+    /// Those of the events that have relations, in the order asked.
+    async fn related(&self, ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, StorageError>;
     /// What an alias names.
     async fn alias(&self, alias: &RoomAliasId) -> Result<Option<Alias>, StorageError>;
     /// The aliases of a room, ordered.

@@ -225,6 +225,9 @@ impl Engine for SqliteWriter {
     }
 }
 
+/// How many looks at the log pass after a reader kept it from being started anew.
+const LOOKS_SKIPPED: u32 = 32;
+
 #[derive(Debug, Default)]
 struct CheckpointState {
     /// Written since the log was looked at, about.
@@ -232,6 +235,8 @@ struct CheckpointState {
     /// The log is being started anew: the writer waits.
     is_restarting: bool,
     is_closed: bool,
+    /// How many looks pass before the log is started anew again.
+    looks_to_skip: u32,
     /// The log stays as it is.
     is_abandoned: bool,
 }
@@ -347,14 +352,24 @@ impl Checkpoints {
         if bytes("PASSIVE")? < self.bytes_max / 2 {
             return Ok(());
         }
-        // Nearly all of it has been moved just now; the rest is short. The file keeps its
-        // length: writing over it is faster than making it longer.
-        self.state.lock().is_restarting = true;
+        {
+            let mut state = self.state.lock();
+            if state.looks_to_skip > 0 {
+                state.looks_to_skip -= 1;
+                return Ok(());
+            }
+            // Nearly all of it has been moved just now; the rest is short. The file keeps its
+            // length: writing over it is faster than making it longer.
+            state.is_restarting = true;
+        }
         let result = session.checkpoint("RESTART");
         self.state.lock().is_restarting = false;
         self.restarted.notify_all();
         let (is_hindered, ..) = result?;
-        if !is_hindered {
+        if is_hindered {
+            // Somebody outside reads for long, a backup say: the log grows until they have done.
+            self.state.lock().looks_to_skip = LOOKS_SKIPPED;
+        } else {
             self.counted.log_bytes.store(0, Ordering::Relaxed);
         }
         Ok(())

@@ -11,6 +11,8 @@ use crate::sql::{Insert, Param, Row, Session, Sql, Value};
 const STATEMENTS_MAX: usize = 256;
 /// How long a connection waits for a lock; only a checkpoint that restarts the log holds one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long starting the log anew waits for readers: the writer waits as long.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,11 @@ impl SqliteSession {
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(failed)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        let timeout = match purpose {
+            Use::Write | Use::Read => BUSY_TIMEOUT,
+            Use::Checkpoint => CHECKPOINT_TIMEOUT,
+        };
+        connection.busy_timeout(timeout).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         let settings = match purpose {
             // The log grows until the checkpoint thread has moved it; never on the writer's path.

@@ -291,6 +291,14 @@ impl<E: Own> Store for SqlStore<E> {
         .await
     }
 
+    async fn related(&self, ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, StorageError> {
+        let ids = ids.to_vec();
+        self.ask(Statements::Several, move |sql, shared| {
+            rooms::related(sql, shared, &ids)
+        })
+        .await
+    }
+
     async fn alias(&self, alias: &RoomAliasId) -> Result<Option<Alias>, StorageError> {
         let alias = alias.to_owned();
         self.ask(Statements::One, move |sql, _| rooms::alias(sql, &alias))

@@ -20,8 +20,8 @@ pub(crate) async fn upload(
     requester.limit(&app, Limit::Request)?;
     let user_id = &requester.user_id;
     let needed = cross_signing::needs_authentication(&app.server, user_id, &body).await;
-    let needed = needed.map_err(MatrixError::from)?
-        && !app.server.may_replace_keys(user_id).await?;
+    let needed =
+        needed.map_err(MatrixError::from)? && !app.server.may_replace_keys(user_id).await?;
     let passed = if needed {
         Some(authenticate(&app, &requester, "POST", PATH, body.get("auth")).await?)
     } else {

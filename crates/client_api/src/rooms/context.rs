@@ -64,14 +64,8 @@ async fn context(
         .await?;
     let device_id = requester.device_id.as_deref();
     let event = server.show(&reader, device_id, &stored, membership).await?;
-    let mut events_before = Vec::new();
-    for (stored, membership) in &before.events {
-        events_before.push(server.show(&reader, device_id, stored, *membership).await?);
-    }
-    let mut events_after = Vec::new();
-    for (stored, membership) in &after.events {
-        events_after.push(server.show(&reader, device_id, stored, *membership).await?);
-    }
+    let events_before = server.show_all(&reader, device_id, before.each()).await?;
+    let events_after = server.show_all(&reader, device_id, after.each()).await?;
     let last = after.events.last().map_or(&stored, |(stored, _)| stored);
     let first = before.events.last().map_or(&stored, |(stored, _)| stored);
     let of = StateOf {

@@ -76,11 +76,8 @@ async fn messages(
     let shown = server
         .read_filtered(&reader, stretch, direction, limit, &filter)
         .await?;
-    let mut chunk = Vec::with_capacity(shown.events.len());
-    for (stored, membership) in &shown.events {
-        let device_id = requester.device_id.as_deref();
-        chunk.push(server.show(&reader, device_id, stored, *membership).await?);
-    }
+    let device_id = requester.device_id.as_deref();
+    let chunk = server.show_all(&reader, device_id, shown.each()).await?;
     let events: Vec<_> = shown
         .events
         .iter()

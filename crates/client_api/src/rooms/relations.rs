@@ -150,11 +150,8 @@ async fn relations(
         let shown = server.relations(&reader, &wanted.event_id, query).await?;
         Related { shown, depth: 1 }
     };
-    let mut chunk = Vec::with_capacity(shown.events.len());
-    for (stored, membership) in &shown.events {
-        let device_id = requester.device_id.as_deref();
-        chunk.push(server.show(&reader, device_id, stored, *membership).await?);
-    }
+    let device_id = requester.device_id.as_deref();
+    let chunk = server.show_all(&reader, device_id, shown.each()).await?;
     let next = shown.next.map(|seq| TimelineToken { position, seq });
     let body = relations_json(&Relations {
         form: EventForm::new(server.clock.now()),

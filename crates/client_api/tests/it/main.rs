@@ -1,10 +1,7 @@
 //! The endpoints by real requests: each test has its own server on a loopback port, over the
 //! memory engine.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod account;
 mod bad_input;

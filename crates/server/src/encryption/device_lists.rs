@@ -68,6 +68,9 @@ pub async fn device_list_changes(
     let mut met: BTreeSet<OwnedUserId> = happened.keys;
     let mut parted: BTreeSet<OwnedUserId> = BTreeSet::new();
     for (room_id, neighbour) in happened.neighbours {
+        if neighbour == user_id {
+            continue;
+        }
         let room = shared.iter().find(|room| room.room_id == room_id);
         match room.and_then(|room| room.state.membership(&neighbour)) {
             Some(Membership::Join) => {

@@ -52,7 +52,7 @@ impl Server {
             self.may_be_invited(creator, invited).await?;
         }
         if let Some(alias) = &wish.alias {
-            self.may_claim_alias(alias)?;
+            self.may_claim_alias(creator, alias)?;
         }
         let version = wish.version.clone();
         let version = version.unwrap_or_else(|| self.config.rooms.default_version.clone());
@@ -94,7 +94,9 @@ impl Server {
     fn moment_of_creation(&self) -> Timestamp {
         let now = self.clock.now().0;
         let next = |last: u64| Some(now.max(last + 1));
-        let last = self.last_creation.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        let last = self
+            .last_creation
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         Timestamp(now.max(last.unwrap_or_default() + 1))
     }
 

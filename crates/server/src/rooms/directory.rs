@@ -3,7 +3,7 @@
 use lyceum_model::{Alias, Batch, Expect, MatrixError, Membership, RoomChange};
 use lyceum_room::{Draft, HistoryVisibility, JoinRule, Room};
 use lyceum_storage::{CommitError, RoomPage};
-use ruma_common::{OwnedRoomId, RoomAliasId, RoomId};
+use ruma_common::{OwnedRoomId, RoomAliasId, RoomId, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -167,7 +167,7 @@ impl Server {
         alias: &RoomAliasId,
         room_id: &RoomId,
     ) -> Result<(), RoomError> {
-        self.may_claim_alias(alias)?;
+        self.may_claim_alias(&session.user_id, alias)?;
         let room = self
             .rooms
             .room(room_id)
@@ -194,8 +194,12 @@ impl Server {
         }
     }
 
-    /// Whether anybody may make this alias here.
-    pub(super) fn may_claim_alias(&self, alias: &RoomAliasId) -> Result<(), RoomError> {
+    /// Whether this user may make this alias here.
+    pub(super) fn may_claim_alias(
+        &self,
+        user_id: &UserId,
+        alias: &RoomAliasId,
+    ) -> Result<(), RoomError> {
         if alias.server_name() != self.config.server_name {
             return Err(MatrixError::invalid_param("The alias belongs to another server").into());
         }
@@ -209,7 +213,7 @@ impl Server {
         if self
             .application_services()
             .iter()
-            .any(|service| service.reserves_alias(alias.as_str()))
+            .any(|service| service.reserves_alias(alias.as_str()) && !service.owns_user(user_id))
         {
             let why = "The alias is reserved by an application service";
             return Err(MatrixError::new(400, "M_EXCLUSIVE", why).into());

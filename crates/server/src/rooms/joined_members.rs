@@ -117,7 +117,10 @@ impl Kept {
 fn piece_of(user_id: &str, member: &Member) -> Option<Box<[u8]>> {
     let user_id = <&UserId>::try_from(user_id).ok()?;
     let content = member_content(&member.event);
-    let (name, url) = (content.displayname.as_deref(), content.avatar_url.as_deref());
+    let (name, url) = (
+        content.displayname.as_deref(),
+        content.avatar_url.as_deref(),
+    );
     let whole = joined_members([(user_id, name, url)]);
     let piece = whole.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
     Some(piece.into())

@@ -71,6 +71,15 @@ pub struct Shown {
     pub next: Option<Seq>,
 }
 
+impl Shown {
+    /// Each event with what its reader was to the room then.
+    pub fn each(&self) -> impl Iterator<Item = (&StoredEvent, Option<Membership>)> + Clone {
+        self.events
+            .iter()
+            .map(|(stored, membership)| (stored, *membership))
+    }
+}
+
 impl Server {
     /// Somebody who may read a room: members, those who were members, and anybody where the world
     /// may read. Others are refused.
@@ -433,19 +442,68 @@ impl Server {
         stored: &StoredEvent,
         membership: Option<Membership>,
     ) -> Result<ShownEvent, StorageError> {
+        let one = std::slice::from_ref(stored)
+            .iter()
+            .map(|stored| (stored, membership));
+        let shown = self.show_all(reader, device_id, one).await?;
+        let missing = || StorageError::Broken("an event was not shown".to_owned());
+        shown.into_iter().next().ok_or_else(missing)
+    }
+
+    /// Events in the form in which their reader gets them. Storage is asked once which of them
+    /// have relations, so that the others cost nothing.
+    pub async fn show_all<'a>(
+        &self,
+        reader: &Reader,
+        device_id: Option<&DeviceId>,
+        events: impl Iterator<Item = (&'a StoredEvent, Option<Membership>)> + Clone,
+    ) -> Result<Vec<ShownEvent>, StorageError> {
         let recent = self.rooms.recent(&reader.room.room_id).await?;
-        self.show_among(reader, device_id, stored, membership, &recent)
+        self.show_all_among(reader, device_id, events, &recent)
             .await
     }
 
     /// The same, with the room's newest events at hand.
-    pub(crate) async fn show_among(
+    pub(crate) async fn show_all_among<'a>(
+        &self,
+        reader: &Reader,
+        device_id: Option<&DeviceId>,
+        events: impl Iterator<Item = (&'a StoredEvent, Option<Membership>)> + Clone,
+        recent: &Recent,
+    ) -> Result<Vec<ShownEvent>, StorageError> {
+        let older: Vec<OwnedEventId> = events
+            .clone()
+            .filter(|(stored, _)| {
+                stored.event.state_key.is_none()
+                    && stored.seq.is_none_or(|seq| recent.entry(seq).is_none())
+            })
+            .map(|(stored, _)| stored.event.id.clone())
+            .collect();
+        let related = if older.is_empty() {
+            BTreeSet::new()
+        } else {
+            self.store.related(&older).await?.into_iter().collect()
+        };
+        let mut shown = Vec::new();
+        for (stored, membership) in events {
+            let known = (recent, &related);
+            shown.push(
+                self.show_among(reader, device_id, stored, membership, known)
+                    .await?,
+            );
+        }
+        Ok(shown)
+    }
+
+    /// One event, with the room's newest events at hand, and those of the others that have
+    /// relations.
+    async fn show_among(
         &self,
         reader: &Reader,
         device_id: Option<&DeviceId>,
         stored: &StoredEvent,
         membership: Option<Membership>,
-        recent: &Recent,
+        (recent, related): (&Recent, &BTreeSet<OwnedEventId>),
     ) -> Result<ShownEvent, StorageError> {
         if self.is_erased_for(reader, stored, membership).await? {
             let redacted = lyceum_room::redacted(&stored.event, &reader.room.rules)
@@ -472,6 +530,7 @@ impl Server {
             shown.relations = match known {
                 // Whatever relates to one of the newest events is newer still, so it is here too.
                 Some(_) => bundle(reader, &stored.event, recent.related_to(&stored.event.id)),
+                None if !related.contains(&stored.event.id) => None,
                 None => {
                     let related = self
                         .store

@@ -130,6 +130,15 @@ impl Server {
             return Ok(decide(&room)?.event().id.clone());
         }
         let transaction = transaction.map(|name| name.of(session));
+        let running = match &transaction {
+            Some(id) => self.rooms.begin_transaction(id).await,
+            None => None,
+        };
+        if let (Some(id), None) = (&transaction, &running)
+            && let Some(TransactionOutcome::Event(event_id)) = self.store.transaction(id).await?
+        {
+            return Ok(event_id);
+        }
         let now = self.clock.now();
         let amend = |decision: &Decision, batch: &mut Batch| {
             let Some(id) = &transaction else { return };

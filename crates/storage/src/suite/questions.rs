@@ -135,6 +135,7 @@ impl Questions<'_> {
             self.ask_for_relations(&relation.parent).await;
         }
         self.note(format!("events({ids:?})"), &store.events(&ids).await);
+        self.note(format!("related({ids:?})"), &store.related(&ids).await);
         for _ in 0..2 {
             let from = self.any_state_of(index);
             let to = self.any_state_of(index).unwrap_or_else(|| StateOf {

@@ -1,7 +1,7 @@
 //! Answers about rooms and events.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -27,7 +27,7 @@ use crate::{
         to_events, to_stored,
     },
     ledger::{RoomRow, room_columns},
-    sql::{Row, Sql, params, texts},
+    sql::{Param, Row, Sql, params, texts},
     transaction_key::{buckets, key_of},
 };
 
@@ -181,18 +181,28 @@ fn newest_seq(
     if let Some(mut row) = newest {
         return Ok(seq_of(row.take(0)?).unwrap_or_default());
     }
-    // What is sought lies in (is, is_not).
+    // What is sought lies in [is, is_not). Places may be empty where events were erased, so each
+    // look finds the first event from a place on.
     let (mut is, mut is_not) = (0, lowest + 1);
     while is_not - is > 1 {
         let middle = i64::midpoint(is, is_not);
-        let is_old = sql.exists(
-            "SELECT 1 FROM events WHERE number = ?1 AND position <= ?2",
-            params![in_timeline(room, Seq(middle)), at],
+        let next = sql.first(
+            "SELECT number, position FROM events WHERE number >= ?1 AND number <= ?2 \
+             ORDER BY number LIMIT 1",
+            params![
+                in_timeline(room, Seq(middle)),
+                in_timeline(room, Seq(is_not - 1))
+            ],
         )?;
-        if is_old {
-            is = middle;
-        } else {
-            is_not = middle;
+        let next: Option<(i64, Position)> = match next {
+            Some(mut row) => Some((row.take(0)?, row.take(1)?)),
+            None => None,
+        };
+        match next {
+            Some((number, position)) if position <= at => {
+                is = seq_of(number).map_or(middle, |seq| seq.0);
+            }
+            _ => is_not = middle,
         }
     }
     Ok(Seq(is))
@@ -315,6 +325,32 @@ pub(crate) fn transaction(
         None => TransactionOutcome::Done,
         Some(bytes) => TransactionOutcome::Event(take_id(&mut &bytes[..])?),
     }))
+}
+
+/// Those of the events that have relations.
+pub(crate) fn related(
+    sql: &mut dyn Sql,
+    shared: &Shared,
+    ids: &[OwnedEventId],
+) -> Result<Vec<OwnedEventId>, StorageError> {
+    let hashes: Vec<i64> = ids.iter().map(|id| hash_of(id)).collect();
+    let mut parents = HashSet::new();
+    for hashes in hashes.chunks(ROWS_MAX) {
+        let rows = sql.query(
+            "SELECT DISTINCT parent FROM relations WHERE parent IN (?1[])",
+            &[Param::Ints(hashes)],
+        )?;
+        for mut row in rows {
+            parents.insert(row.take::<i64>(0)?);
+        }
+    }
+    let mut related = Vec::new();
+    for (id, hash) in ids.iter().zip(hashes) {
+        if parents.contains(&hash) && !relations(sql, shared, id, None, None, 1)?.is_empty() {
+            related.push(id.clone());
+        }
+    }
+    Ok(related)
 }
 
 pub(crate) fn relations(

@@ -309,3 +309,37 @@ async fn an_existing_database_opens_at_once() {
     };
     assert_eq!(store.timeline(page).await.unwrap()[0].event.id, head);
 }
+
+#[tokio::test]
+async fn places_are_found_where_events_were_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, SqliteOptions::default());
+    let mut head = make_room(&store, 1).await;
+    // Position and place of each commit's newest event.
+    let mut places = vec![(1, 2)];
+    let mut ids = Vec::new();
+    for index in 0..150 {
+        store.submit(message(1, 0, index, &mut head)).await.unwrap();
+        places.push((index + 2, index as i64 + 3));
+        ids.push(head.clone());
+    }
+    let erased: Vec<usize> = (0..150)
+        .filter(|index| index % 7 < 4 && *index < 149)
+        .collect();
+    let event_ids = erased.iter().map(|index| ids[*index].clone()).collect();
+    let erase = lyceum_model::RoomChange::EraseEvents {
+        room_id: room_id(1),
+        event_ids,
+    };
+    store.submit(erase.into()).await.unwrap();
+    places.retain(|(position, _)| !erased.contains(&(*position as usize).wrapping_sub(2)));
+    for at in 0..=152 {
+        let newest = places.iter().rev().find(|(position, _)| *position <= at);
+        let expected = newest.map_or(0, |(_, seq)| *seq);
+        assert_eq!(
+            store.seq_at(&room_id(1), Position(at)).await.unwrap(),
+            Seq(expected),
+            "{at}"
+        );
+    }
+}
