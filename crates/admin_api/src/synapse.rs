@@ -1,5 +1,6 @@
 //! `/_synapse/admin/…`.
 
+mod federation_whitelist;
 mod join;
 mod media;
 mod paging;
@@ -21,6 +22,7 @@ use serde_json::json;
 
 pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
     for add in [
+        federation_whitelist::routes,
         join::routes,
         media::routes,
         purge_history::routes,

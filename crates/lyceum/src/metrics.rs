@@ -39,7 +39,9 @@ impl Metrics {
     pub(crate) fn routes(self: &Arc<Self>) -> Router<Arc<App>> {
         let metrics = self.clone();
         let text = move |State(app): State<Arc<App>>| async move { metrics.answer(&app) };
-        Router::new().route("/metrics", get(text))
+        Router::new()
+            .route("/metrics", get(text.clone()))
+            .route("/_synapse/metrics", get(text))
     }
 
     /// Counts the requests to a router.

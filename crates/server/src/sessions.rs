@@ -131,6 +131,13 @@ impl Sessions {
         if user.is_deactivated {
             return Err(Unauthenticated::Unknown);
         }
+        // Who acts as another must still be an admin.
+        if let Some(admin) = &token.puppeted_by {
+            let admin = store.user(admin).await?;
+            if admin.is_none_or(|admin| !admin.is_admin || admin.is_deactivated) {
+                return Err(Unauthenticated::Unknown);
+            }
+        }
         let session = Arc::new(Session {
             token_hash: hash,
             kind: token.kind,
@@ -150,12 +157,12 @@ impl Sessions {
         }
         // A commit while we were reading may have ended this session: then it is not remembered.
         if remembered.forgotten == before {
-            let hashes = remembered
-                .by_user
-                .entry(session.user_id.clone())
-                .or_default();
-            if !hashes.contains(&hash) {
-                hashes.push(hash);
+            for user_id in [Some(&session.user_id), session.puppeted_by.as_ref()] {
+                let Some(user_id) = user_id else { continue };
+                let hashes = remembered.by_user.entry(user_id.clone()).or_default();
+                if !hashes.contains(&hash) {
+                    hashes.push(hash);
+                }
             }
             remembered.by_hash.insert(hash, session.clone());
         }

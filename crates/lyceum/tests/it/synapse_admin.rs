@@ -677,6 +677,23 @@ fn sessions_devices_and_limits() {
         (&json!(id("alice")), None)
     );
     assert_eq!(scene.ok("GET", &devices, "")["total"], json!(0));
+    // It ends when the admin logs out everywhere, and when the admin is none any more.
+    let second = scene.server.user("second", &["--admin"]);
+    let login = format!("/_synapse/admin/v1/users/{alice}/login");
+    let acting = |admin: &str| {
+        let answer = scene.server.ask(admin, "POST", &login, "{}").json();
+        answer["access_token"].as_str().unwrap().to_owned()
+    };
+    let who = |token: &str| scene.client(token, "GET", "/account/whoami", &json!({})).status;
+    let puppet = acting(&second);
+    assert_eq!(who(&puppet), 200);
+    scene.client(&second, "POST", "/logout/all", &json!({}));
+    assert_eq!(who(&puppet), 401);
+    let puppet = acting(&scene.server.log_in("second"));
+    assert_eq!(who(&puppet), 200);
+    let second = format!("/v1/users/{}/admin", php(&id("second")));
+    scene.ok("PUT", &second, r#"{"admin":false}"#);
+    assert_eq!(who(&puppet), 401);
     assert_eq!(
         scene.client(token, "POST", "/logout", &json!({})).status,
         200

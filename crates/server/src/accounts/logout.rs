@@ -74,6 +74,7 @@ pub async fn log_out_everywhere(server: &Server, access_token: &str) -> Result<(
             batch.push(AccountChange::RemoveToken(token.hash));
         }
     }
+    server.end_impersonations(&user_id, &mut batch).await?;
     batch.push(AccountChange::DeviceListChanged(user_id));
     server.commit(batch).await?;
     Ok(())

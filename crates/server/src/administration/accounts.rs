@@ -14,6 +14,9 @@ use crate::{Server, accounts::devices, chance};
 /// How long cross-signing keys may be replaced without authentication once an admin allowed it.
 const REPLACEMENT_MS: u64 = 10 * 60 * 1000;
 
+/// How many of an admin's tokens for acting as others end with the admin's own.
+const IMPERSONATIONS_MAX: usize = 1_000;
+
 /// Until when something is allowed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Until(Option<u64>);
@@ -75,9 +78,40 @@ impl Server {
             expires: until,
             puppeted_by: Some(admin.to_owned()),
         }));
+        documents::change_in(
+            self,
+            &impersonations_key(admin),
+            &mut batch,
+            |hashes: &mut Vec<[u8; 32]>| {
+                hashes.push(new.hash);
+                let surplus = hashes.len().saturating_sub(IMPERSONATIONS_MAX);
+                hashes.drain(..surplus);
+            },
+        )
+        .await?;
         self.commit(batch).await?;
         tracing::info!(%admin, %user_id, "an admin acts as a user");
         Ok(new.text)
+    }
+
+    /// Ends the tokens with which an admin acts as others, in a batch.
+    pub(crate) async fn end_impersonations(
+        &self,
+        admin: &UserId,
+        batch: &mut Batch,
+    ) -> Result<(), StorageError> {
+        let key = impersonations_key(admin);
+        if self.store.setting(&key).await?.is_none() {
+            return Ok(());
+        }
+        let hashes = documents::change_in(self, &key, batch, |hashes: &mut Vec<[u8; 32]>| {
+            std::mem::take(hashes)
+        })
+        .await?;
+        for hash in hashes {
+            batch.push(AccountChange::RemoveToken(hash));
+        }
+        Ok(())
     }
 
     /// Makes a device, unless it is there.
@@ -119,6 +153,10 @@ impl Server {
         let allowed: Until = documents::read(&*self.store, &replacement_key(user_id)).await?;
         Ok(allowed.0.is_some_and(|until| self.clock.now().0 < until))
     }
+}
+
+fn impersonations_key(admin: &UserId) -> String {
+    format!("admin.impersonations.{admin}")
 }
 
 fn replacement_key(user_id: &UserId) -> String {

@@ -77,10 +77,10 @@ pub enum Changer<'a> {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Put {
     /// The account was made.
-    Created,
+    Created(Box<Person>),
     /// It was changed, or is as it should be.
     Changed,
     /// It is none that this changer may touch.
@@ -94,14 +94,18 @@ impl Server {
             return Ok(None);
         };
         let owned = [user_id.to_owned()];
-        let mut profiles = self.store.profiles(&owned).await?;
+        let (mut profiles, devices, threepids, external_ids) = tokio::try_join!(
+            self.store.profiles(&owned),
+            self.store.devices(&owned),
+            self.store.threepids(user_id),
+            self.external_ids(user_id),
+        )?;
         let fields = profiles.remove(user_id).unwrap_or_default();
-        let devices = self.store.devices(&owned).await?;
         Ok(Some(Person {
             display_name: text_of(&fields, "displayname"),
             avatar_url: text_of(&fields, "avatar_url"),
-            threepids: self.store.threepids(user_id).await?,
-            external_ids: self.external_ids(user_id).await?,
+            threepids,
+            external_ids,
             last_seen: devices.iter().filter_map(|device| device.last_seen).max(),
             user,
         }))
@@ -174,7 +178,8 @@ impl Server {
             batch.push(AccountChange::PutUser(user));
         }
         if let Some(threepids) = &change.threepids {
-            replace_threepids(self, user_id, threepids, by, &mut batch).await?;
+            let present = self.store.threepids(user_id).await?;
+            replace_threepids(self, user_id, (&present, threepids), by, &mut batch).await?;
         }
         if let Some(ids) = change.external_ids {
             external_ids::replace(self, user_id, ids, &mut batch).await?;
@@ -218,7 +223,7 @@ async fn create(
     };
     let mut batch = Batch::new();
     batch.expect(Expect::UserAbsent(user_id.clone()));
-    batch.push(AccountChange::PutUser(User {
+    let user = User {
         user_id: user_id.clone(),
         password_hash,
         created: server.clock.now(),
@@ -231,7 +236,8 @@ async fn create(
         kind: change.kind.clone().flatten(),
         application_service: None,
         origin: origin.to_owned(),
-    }));
+    };
+    batch.push(AccountChange::PutUser(user.clone()));
     let name = change.display_name.clone();
     let name = name.unwrap_or_else(|| user_id.localpart().to_owned());
     for (key, value) in [
@@ -248,14 +254,27 @@ async fn create(
             });
         }
     }
-    if let Some(threepids) = &change.threepids {
-        replace_threepids(server, &user_id, threepids, by, &mut batch).await?;
-    }
-    if let Some(ids) = change.external_ids.clone() {
-        external_ids::replace(server, &user_id, ids, &mut batch).await?;
+    let threepids = match &change.threepids {
+        Some(wanted) => {
+            replace_threepids(server, &user_id, (&[], wanted), by, &mut batch).await?
+        }
+        None => Vec::new(),
+    };
+    let mut external_ids = change.external_ids.clone().unwrap_or_default();
+    external_ids.sort();
+    external_ids.dedup();
+    if !external_ids.is_empty() {
+        external_ids::replace(server, &user_id, external_ids.clone(), &mut batch).await?;
     }
     server.commit(batch).await?;
-    Ok(Put::Created)
+    Ok(Put::Created(Box::new(Person {
+        user,
+        display_name: Some(name).filter(|name| !name.is_empty()),
+        avatar_url: change.avatar_url.clone().filter(|url| !url.is_empty()),
+        threepids,
+        external_ids,
+        last_seen: None,
+    })))
 }
 
 /// Hashes a password that an admin chose; no policy binds them.
@@ -284,13 +303,14 @@ pub(super) async fn end_sessions(
     Ok(())
 }
 
+/// Adds to a batch what makes the present addresses the wanted ones; the new ones among them.
 async fn replace_threepids(
     server: &Server,
     user_id: &UserId,
-    wanted: &[(String, String)],
+    (present, wanted): (&[Threepid], &[(String, String)]),
     by: Changer<'_>,
     batch: &mut Batch,
-) -> Result<(), AdministrationError> {
+) -> Result<Vec<Threepid>, AdministrationError> {
     let now = server.clock.now();
     let mut wanted: Vec<(String, String)> = wanted
         .iter()
@@ -299,8 +319,8 @@ async fn replace_threepids(
         .collect();
     wanted.sort();
     wanted.dedup();
-    let present = server.store.threepids(user_id).await?;
-    for threepid in &present {
+    let mut added = Vec::new();
+    for threepid in present {
         let is_wanted = wanted
             .iter()
             .any(|(medium, address)| threepid.medium == *medium && threepid.address == *address);
@@ -319,15 +339,18 @@ async fn replace_threepids(
         if is_present || (owner.is_some() && matches!(by, Changer::Platform)) {
             continue;
         }
-        batch.push(AccountChange::PutThreepid(Threepid {
+        added.push(Threepid {
             user_id: user_id.to_owned(),
             medium,
             address,
             added: now,
             validated: now,
-        }));
+        });
     }
-    Ok(())
+    for threepid in &added {
+        batch.push(AccountChange::PutThreepid(threepid.clone()));
+    }
+    Ok(added)
 }
 
 /// An address as it is kept.

@@ -1,6 +1,6 @@
 //! Bringing users into rooms, giving them power there, and keeping rooms shut.
 
-use lyceum_model::{Batch, MatrixError, Membership};
+use lyceum_model::{Batch, MatrixError, Membership, User};
 use lyceum_room::{Decision, Denied, Draft, Room};
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId, UserId};
 use serde_json::{Map, Value, value::RawValue};
@@ -19,6 +19,16 @@ impl Server {
         let other_server = "This endpoint can only be used with local users";
         let user = people::local_user(self, user_id, other_server).await?;
         let room_id = self.room_of(room).await?;
+        self.bring_user_in(by, room_id, &user).await
+    }
+
+    async fn bring_user_in(
+        &self,
+        by: &UserId,
+        room_id: OwnedRoomId,
+        user: &User,
+    ) -> Result<OwnedRoomId, AdministrationError> {
+        let user_id = &user.user_id;
         self.refuse_blocked(&room_id).await?;
         if user.is_deactivated {
             return Err(MatrixError::forbidden("This account has been deactivated").into());
@@ -52,15 +62,15 @@ impl Server {
             return Ok(None);
         };
         let user = self.store.user(&user_id).await?;
-        if user.as_ref().is_none_or(super::provisioning::is_protected) {
+        let Some(user) = user.filter(|user| !super::provisioning::is_protected(user)) else {
             return Ok(None);
-        }
+        };
         let room_id = self.room_of(room).await?;
         let known = self.rooms.room(&room_id).await?;
         if known.is_some_and(|room| room.state.membership(&user_id) == Some(Membership::Ban)) {
             return Ok(None);
         }
-        self.bring_in(by, room, &user_id).await.map(Some)
+        self.bring_user_in(by, room_id, &user).await.map(Some)
     }
 
     /// Refuses to let anybody into a room that an admin blocked.

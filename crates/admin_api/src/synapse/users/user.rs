@@ -85,9 +85,9 @@ async fn put(
     } else {
         Changer::Admin(&requester.user_id)
     };
-    let status = match server.put_person(&user_id, change, by).await {
-        Ok(Put::Created) => StatusCode::CREATED,
-        Ok(Put::Changed) => StatusCode::OK,
+    let (status, person) = match server.put_person(&user_id, change, by).await {
+        Ok(Put::Created(person)) => (StatusCode::CREATED, Some(*person)),
+        Ok(Put::Changed) => (StatusCode::OK, server.person(&user_id).await?),
         Ok(Put::Protected) => {
             return Ok(passed_over("This account was not made for provisioning"));
         }
@@ -99,7 +99,6 @@ async fn put(
             return Err(error.into());
         }
     };
-    let person = server.person(&user_id).await?;
     let person = person.ok_or_else(|| MatrixError::not_found("User not found"))?;
     let text = serde_json::to_vec(&shown(&person)).map_err(|error| {
         refused(MatrixError::internal(format!(
