@@ -53,6 +53,11 @@ const SENT_MEMBERS_BYTES_MAX: usize = 16 * 1024;
 const TO_DEVICE_MAX: usize = 500;
 /// The longest a sync waits.
 const TIMEOUT_MS_MAX: u64 = 5 * 60 * 1000;
+/// So much later a device hears of what it sent itself, so that the answer to its sending comes
+/// first: clients are confused by an event that they do not know for their own yet.
+const ECHO_PAUSE: Duration = Duration::from_millis(5);
+/// So much later than another node this one may hear of a commit.
+const OTHER_NODE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How many users' presence an answer carries.
 const PRESENCE_MAX: usize = 1_000;
 
@@ -148,15 +153,8 @@ impl Server {
     ) -> Result<Vec<u8>, MatrixError> {
         let device_id = session.device_id.clone().unwrap_or_else(|| "".into());
         let deadline = tokio::time::Instant::now_from_timeout(request.timeout_ms);
-        if request
-            .since
-            .is_some_and(|since| since > self.feed.position())
-        {
-            return Err(MatrixError::new(
-                400,
-                "M_UNKNOWN_POS",
-                "The token is from the future; sync from the beginning",
-            ));
+        if let Some(since) = request.since {
+            self.reach(since).await?;
         }
         let device = self.sync_devices.device(&session.user_id, &device_id);
         self.receive_to_device(session, &device_id, &device, request.since)
@@ -185,6 +183,9 @@ impl Server {
                 let input = syncing.input(news).await?;
                 if request.since.is_none() || request.full_state || is_last || input.has_news() {
                     syncing.end(input.next_batch.0);
+                    if request.since.is_some() && echoes(&input) {
+                        tokio::time::sleep(ECHO_PAUSE).await;
+                    }
                     return Ok(assemble(&input));
                 }
             }
@@ -193,6 +194,23 @@ impl Server {
                 () = tokio::time::sleep_until(deadline) => {}
                 () = self.supervisor.stopped() => {}
             }
+        }
+    }
+
+    /// Waits until this node has been told of a commit that another node may have told a client of.
+    async fn reach(&self, position: Position) -> Result<(), MatrixError> {
+        if position <= self.feed.position() {
+            return Ok(());
+        }
+        let mut told = self.feed.subscribe();
+        let reached = told.wait_for(|told| *told >= position);
+        match tokio::time::timeout(OTHER_NODE_PAUSE_MAX, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(MatrixError::new(
+                400,
+                "M_UNKNOWN_POS",
+                "The token is from the future; sync from the beginning",
+            )),
         }
     }
 
@@ -1395,6 +1413,14 @@ impl Syncing<'_> {
             .await?;
         Ok(Some(left))
     }
+}
+
+/// Whether the device hears of something that it sent itself.
+fn echoes(input: &SyncInput) -> bool {
+    let events = input.joined.iter().flat_map(|room| &room.timeline.events);
+    events
+        .into_iter()
+        .any(|event| event.transaction_id.is_some())
 }
 
 /// Whether an event is part of the room's present state.
