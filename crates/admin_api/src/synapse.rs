@@ -38,38 +38,22 @@ pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
 }
 
 /// Adds an endpoint under `/_synapse/admin/v1`.
-fn v1(
-    router: Router<Arc<App>>,
-    path: &str,
-    methods: MethodRouter<Arc<App>>,
-) -> Router<Arc<App>> {
+fn v1(router: Router<Arc<App>>, path: &str, methods: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
     router.route(&format!("/_synapse/admin/v1{path}"), methods)
 }
 
 /// Adds an endpoint under `/_synapse/admin/v2`.
-fn v2(
-    router: Router<Arc<App>>,
-    path: &str,
-    methods: MethodRouter<Arc<App>>,
-) -> Router<Arc<App>> {
+fn v2(router: Router<Arc<App>>, path: &str, methods: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
     router.route(&format!("/_synapse/admin/v2{path}"), methods)
 }
 
 /// Adds an endpoint under `/_synapse/admin/v3`.
-fn v3(
-    router: Router<Arc<App>>,
-    path: &str,
-    methods: MethodRouter<Arc<App>>,
-) -> Router<Arc<App>> {
+fn v3(router: Router<Arc<App>>, path: &str, methods: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
     router.route(&format!("/_synapse/admin/v3{path}"), methods)
 }
 
 /// The account of a user of this server.
-async fn local_user(
-    app: &App,
-    named: &str,
-    other_server: &'static str,
-) -> Result<User, Refusal> {
+async fn local_user(app: &App, named: &str, other_server: &'static str) -> Result<User, Refusal> {
     let user_id = user_id(named)?;
     people::local_user(&app.server, &user_id, other_server)
         .await
@@ -78,9 +62,8 @@ async fn local_user(
 
 /// A user id in Synapse's words.
 fn user_id(text: &str) -> Result<OwnedUserId, Refusal> {
-    UserId::parse(text).map_err(|_| {
-        MatrixError::invalid_param(format!("Expected a user ID, got {text:?}")).into()
-    })
+    UserId::parse(text)
+        .map_err(|_| MatrixError::invalid_param(format!("Expected a user ID, got {text:?}")).into())
 }
 
 /// A room id in Synapse's words.

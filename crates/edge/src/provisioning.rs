@@ -95,11 +95,7 @@ mod tests {
             "/_synapse/admin/v1/users/%40a%3Ab/login",
             false,
         );
-        check(
-            Method::DELETE,
-            "/_synapse/admin/v1/rooms/%21a%3Ab",
-            false,
-        );
+        check(Method::DELETE, "/_synapse/admin/v1/rooms/%21a%3Ab", false);
         check(
             Method::GET,
             "/_matrix/client/r0/rooms/%21a/state/m.room.power_levels",
@@ -116,11 +112,7 @@ mod tests {
             false,
         );
         check(Method::GET, "/_matrix/client/v3/sync", false);
-        check(
-            Method::GET,
-            "/_matrix/client/v3/rooms/%21a/messages",
-            false,
-        );
+        check(Method::GET, "/_matrix/client/v3/rooms/%21a/messages", false);
         check(
             Method::PUT,
             "/_matrix/client/v3/rooms/%21a/send/m.room.message/1",

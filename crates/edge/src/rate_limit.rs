@@ -110,13 +110,7 @@ impl RateLimiter {
         self.take(limit, self.bucket(limit), &address.to_string(), now)
     }
 
-    fn take(
-        &self,
-        limit: Limit,
-        bucket: Bucket,
-        key: &str,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
+    fn take(&self, limit: Limit, bucket: Bucket, key: &str, now: Timestamp) -> Result<(), Refusal> {
         let mut buckets = self.buckets.lock();
         if buckets.len() >= BUCKETS_MAX {
             let limits = &self.limits;
@@ -167,10 +161,7 @@ fn refilled(level: Level, bucket: Bucket, now: Timestamp) -> f64 {
 mod tests {
     use super::{Limit, RateLimiter};
     use lyceum_model::Timestamp;
-    use lyceum_server::{
-    administration::RateOverride,
-    config::{Bucket, RateLimits},
-};
+    use lyceum_server::config::{Bucket, RateLimits};
     use ruma_common::user_id;
 
     #[test]

@@ -13,5 +13,7 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 
 /// There is no list of servers with which alone this one would speak.
 async fn whitelist(_requester: Requester) -> Answer {
-    Ok(json(&json!({ "whitelist_enabled": false, "whitelist": [] })))
+    Ok(json(
+        &json!({ "whitelist_enabled": false, "whitelist": [] }),
+    ))
 }

@@ -53,9 +53,6 @@ async fn join(
 
 /// A room id or alias in Synapse's words.
 pub(super) fn room_or_alias(text: &str) -> Result<OwnedRoomOrAliasId, MatrixError> {
-    RoomOrAliasId::parse(text).map_err(|_| {
-        MatrixError::unknown(format!(
-            "{text} was not legal room ID or room alias"
-        ))
-    })
+    RoomOrAliasId::parse(text)
+        .map_err(|_| MatrixError::unknown(format!("{text} was not legal room ID or room alias")))
 }

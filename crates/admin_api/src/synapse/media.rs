@@ -21,15 +21,35 @@ const IMPLAUSIBLE_MS: i64 = 30_000_000_000;
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/room/{room_id}/media", get(of_room));
-    let router = v1(router, "/media/{server_name}/{media_id}", get(one).delete(delete_one));
+    let router = v1(
+        router,
+        "/media/{server_name}/{media_id}",
+        get(one).delete(delete_one),
+    );
     let router = v1(router, "/media/delete", post(delete_old));
     let router = v1(router, "/media/{server_name}/delete", post(delete_old_of));
     let router = v1(router, "/purge_media_cache", post(purge_cache));
-    let router = v1(router, "/media/quarantine/{server_name}/{media_id}", post(quarantine));
-    let router = v1(router, "/media/unquarantine/{server_name}/{media_id}", post(release));
-    let router = v1(router, "/room/{room_id}/media/quarantine", post(quarantine_room));
+    let router = v1(
+        router,
+        "/media/quarantine/{server_name}/{media_id}",
+        post(quarantine),
+    );
+    let router = v1(
+        router,
+        "/media/unquarantine/{server_name}/{media_id}",
+        post(release),
+    );
+    let router = v1(
+        router,
+        "/room/{room_id}/media/quarantine",
+        post(quarantine_room),
+    );
     let router = v1(router, "/quarantine_media/{room_id}", post(quarantine_room));
-    let router = v1(router, "/user/{user_id}/media/quarantine", post(quarantine_user));
+    let router = v1(
+        router,
+        "/user/{user_id}/media/quarantine",
+        post(quarantine_user),
+    );
     let router = v1(router, "/media/quarantine_changes", get(changes));
     let router = v1(router, "/media/protect/{media_id}", post(protect));
     v1(router, "/media/unprotect/{media_id}", post(unprotect))
@@ -55,7 +75,9 @@ async fn of_room(
             .map(|id| format!("mxc://{}/{}", id.server_name, id.media_id))
             .collect()
     };
-    Ok(json(&json!({ "local": uris(local), "remote": uris(remote) })))
+    Ok(json(
+        &json!({ "local": uris(local), "remote": uris(remote) }),
+    ))
 }
 
 async fn one(
@@ -69,7 +91,10 @@ async fn one(
     };
     let is_local = id.server_name == app.server.config.server_name;
     let sha256 = media.sha256.map(|sha256| {
-        sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        sha256
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
     });
     Ok(json(&json!({ "media_info": {
         "media_origin": (!is_local).then_some(&id.server_name),
@@ -119,7 +144,9 @@ struct Old {
 impl Old {
     fn before(&self) -> Result<Timestamp, Refusal> {
         let why = "Missing required integer query parameter 'before_ts'";
-        let before = self.before_ts.ok_or_else(|| MatrixError::missing_param(why))?;
+        let before = self
+            .before_ts
+            .ok_or_else(|| MatrixError::missing_param(why))?;
         let Ok(before_ms) = u64::try_from(before) else {
             let why = "Query parameter before_ts must be a positive integer.";
             return Err(MatrixError::invalid_param(why).into());
@@ -171,7 +198,10 @@ async fn quarantine(
     Segments((server_name, name)): Segments<(String, String)>,
 ) -> Answer {
     let id = media_id(&server_name, &name)?;
-    app.server.quarantine(&[id], &admin.user_id).await.map_err(refused)?;
+    app.server
+        .quarantine(&[id], &admin.user_id)
+        .await
+        .map_err(refused)?;
     Ok(done())
 }
 
@@ -192,7 +222,11 @@ async fn quarantine_room(
 ) -> Answer {
     let (mut ids, remote) = app.server.files_of_room(&room_id(&named)?).await?;
     ids.extend(remote);
-    let count = app.server.quarantine(&ids, &admin.user_id).await.map_err(refused)?;
+    let count = app
+        .server
+        .quarantine(&ids, &admin.user_id)
+        .await
+        .map_err(refused)?;
     Ok(json(&json!({ "num_quarantined": count })))
 }
 
@@ -204,7 +238,11 @@ async fn quarantine_user(
     let user = local_user(&app, &named, "Can only quarantine media of local users").await?;
     let files = app.server.files_of(Some(&user.user_id)).await?;
     let ids: Vec<MediaId> = files.into_iter().map(|media| media.id).collect();
-    let count = app.server.quarantine(&ids, &admin.user_id).await.map_err(refused)?;
+    let count = app
+        .server
+        .quarantine(&ids, &admin.user_id)
+        .await
+        .map_err(refused)?;
     Ok(json(&json!({ "num_quarantined": count })))
 }
 
@@ -218,7 +256,10 @@ async fn changes(
     _admin: AdminRequester,
     Query(from): Query<From>,
 ) -> Answer {
-    let (changes, next) = app.server.quarantine_changes(from.from.unwrap_or(0)).await?;
+    let (changes, next) = app
+        .server
+        .quarantine_changes(from.from.unwrap_or(0))
+        .await?;
     Ok(json(&json!({ "next_batch": next, "changes": changes })))
 }
 
@@ -239,7 +280,11 @@ async fn unprotect(
 }
 
 async fn set_protection(app: &App, name: &str, is_safe: bool) -> Answer {
-    let is_there = app.server.protect_file(name, is_safe).await.map_err(refused)?;
+    let is_there = app
+        .server
+        .protect_file(name, is_safe)
+        .await
+        .map_err(refused)?;
     if !is_there {
         return Err(MatrixError::not_found("Unknown media").into());
     }

@@ -20,7 +20,11 @@ use super::{refused, room_id, v1};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/purge_history/{room_id}", post(purge));
-    let router = v1(router, "/purge_history/{room_id}/{event_id}", post(purge_up_to));
+    let router = v1(
+        router,
+        "/purge_history/{room_id}/{event_id}",
+        post(purge_up_to),
+    );
     v1(router, "/purge_history_status/{purge_id}", get(status))
 }
 
@@ -50,7 +54,10 @@ async fn begin(app: &App, room: &str, event: Option<&str>, body: &Map<String, Va
         (Some(event), _) => {
             let not_found = || MatrixError::not_found(format!("Could not find event {event}"));
             let event_id = EventId::parse(event).map_err(|_| not_found())?;
-            server.place_of(&room_id, &event_id).await.map_err(refused)?
+            server
+                .place_of(&room_id, &event_id)
+                .await
+                .map_err(refused)?
         }
         (None, Some(ts)) => {
             let why = "purge_up_to_ts must be an int";
@@ -67,7 +74,9 @@ async fn begin(app: &App, room: &str, event: Option<&str>, body: &Map<String, Va
         before,
         with_local_events: body.get("delete_local_events") == Some(&Value::Bool(true)),
     };
-    let id = server.begin_job(Work::PurgeHistory { room_id, wish }).await?;
+    let id = server
+        .begin_job(Work::PurgeHistory { room_id, wish })
+        .await?;
     Ok(json(&json!({ "purge_id": id })))
 }
 

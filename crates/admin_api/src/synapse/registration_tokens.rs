@@ -45,7 +45,11 @@ async fn list(
     let tokens = app.server.store.registration_tokens().await?;
     let tokens: Vec<Value> = tokens
         .iter()
-        .filter(|token| filter.valid.is_none_or(|valid| is_valid(token, now) == valid))
+        .filter(|token| {
+            filter
+                .valid
+                .is_none_or(|valid| is_valid(token, now) == valid)
+        })
         .map(shown)
         .collect();
     Ok(json(&json!({ "registration_tokens": tokens })))
@@ -105,7 +109,9 @@ async fn create(
         let why = format!("Token already exists: {}", new.token);
         return Err(MatrixError::invalid_param(why).into());
     }
-    server.commit(AccountChange::PutRegistrationToken(new.clone())).await?;
+    server
+        .commit(AccountChange::PutRegistrationToken(new.clone()))
+        .await?;
     Ok(json(&shown(&new)))
 }
 
@@ -136,7 +142,9 @@ async fn delete(
     if server.store.registration_token(&token).await?.is_none() {
         return Err(no_such(&token).into());
     }
-    server.commit(AccountChange::RemoveRegistrationToken(token)).await?;
+    server
+        .commit(AccountChange::RemoveRegistrationToken(token))
+        .await?;
     Ok(done())
 }
 
@@ -196,7 +204,9 @@ fn random(length: Option<&Value>) -> Result<String, Refusal> {
     let length = length
         .and_then(|length| usize::try_from(length).ok())
         .filter(|length| (1..=LENGTH_MAX).contains(length))
-        .ok_or_else(|| MatrixError::invalid_param("length must be greater than zero and not greater than 64"))?;
+        .ok_or_else(|| {
+            MatrixError::invalid_param("length must be greater than zero and not greater than 64")
+        })?;
     let mut token = String::new();
     while token.len() < length {
         token += &names::session_id(&chance::bytes());

@@ -20,7 +20,11 @@ use super::{
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/event_reports", get(events));
-    let router = v1(router, "/event_reports/{id}", get(event).delete(delete_event));
+    let router = v1(
+        router,
+        "/event_reports/{id}",
+        get(event).delete(delete_event),
+    );
     let router = v1(router, "/user_reports", get(users));
     v1(router, "/user_reports/{id}", get(user).delete(delete_user))
 }
@@ -34,10 +38,7 @@ struct Filter {
 }
 
 /// A page of a list that has its oldest entry first.
-fn page<T>(
-    paging: &Paging,
-    mut all: Vec<T>,
-) -> Result<(Vec<T>, usize, Option<usize>), Refusal> {
+fn page<T>(paging: &Paging, mut all: Vec<T>) -> Result<(Vec<T>, usize, Option<usize>), Refusal> {
     if paging.direction().unwrap_or(Direction::Backward) == Direction::Backward {
         all.reverse();
     }
@@ -46,7 +47,7 @@ fn page<T>(
     Ok((entries, total, next))
 }
 
-fn list(key: &str, entries: Vec<Value>, total: usize, next: Option<usize>) -> Value {
+fn list(key: &str, entries: &[Value], total: usize, next: Option<usize>) -> Value {
     let mut body = json!({ key: entries, "total": total });
     if let Some(next) = next {
         body["next_token"] = json!(next);
@@ -67,7 +68,8 @@ async fn events(
     Query(paging): Query<Paging>,
     Query(filter): Query<Filter>,
 ) -> Answer {
-    let is = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+    let is =
+        |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
     let mut reports = app.server.event_reports().await?;
     reports.retain(|(_, report)| {
         is(&filter.user_id, report.user_id.as_str())
@@ -79,14 +81,10 @@ async fn events(
     for (number, report) in reports {
         entries.push(shown_event(&app, number, &report).await?);
     }
-    Ok(json(&list("event_reports", entries, total, next)))
+    Ok(json(&list("event_reports", &entries, total, next)))
 }
 
-async fn shown_event(
-    app: &App,
-    number: u64,
-    report: &EventReport,
-) -> Result<Value, StorageError> {
+async fn shown_event(app: &App, number: u64, report: &EventReport) -> Result<Value, StorageError> {
     let room = app.server.rooms.room(&report.room_id).await?;
     let alias = room.as_ref().and_then(|room| room.canonical_alias());
     Ok(json!({
@@ -113,7 +111,11 @@ async fn event(
         return Err(MatrixError::not_found("Event report not found").into());
     };
     let mut shown = shown_event(&app, number, &report).await?;
-    let found = app.server.store.events(std::slice::from_ref(&report.event_id)).await?;
+    let found = app
+        .server
+        .store
+        .events(std::slice::from_ref(&report.event_id))
+        .await?;
     shown["event_json"] = match found.first() {
         Some(stored) => raw(stored)?,
         None => Value::Null,
@@ -126,7 +128,12 @@ async fn delete_event(
     _admin: AdminRequester,
     Segments(id): Segments<String>,
 ) -> Answer {
-    if app.server.remove_event_report(number(&id)?).await.map_err(refused)? {
+    if app
+        .server
+        .remove_event_report(number(&id)?)
+        .await
+        .map_err(refused)?
+    {
         return Ok(done());
     }
     Err(MatrixError::not_found("Event report not found").into())
@@ -138,19 +145,20 @@ async fn users(
     Query(paging): Query<Paging>,
     Query(filter): Query<Filter>,
 ) -> Answer {
-    let contains =
-        |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| has.contains(wanted));
+    let contains = |wanted: &Option<String>, has: &str| {
+        wanted.as_deref().is_none_or(|wanted| has.contains(wanted))
+    };
     let mut reports = app.server.user_reports().await?;
     reports.retain(|(_, report)| {
         contains(&filter.user_id, report.user_id.as_str())
             && contains(&filter.target_user_id, report.target_user_id.as_str())
     });
     let (reports, total, next) = page(&paging, reports)?;
-    let entries = reports
+    let entries: Vec<Value> = reports
         .iter()
         .map(|(number, report)| shown_user(*number, report))
         .collect();
-    Ok(json(&list("user_reports", entries, total, next)))
+    Ok(json(&list("user_reports", &entries, total, next)))
 }
 
 fn shown_user(number: u64, report: &UserReport) -> Value {
@@ -180,7 +188,12 @@ async fn delete_user(
     _admin: AdminRequester,
     Segments(id): Segments<String>,
 ) -> Answer {
-    if app.server.remove_user_report(number(&id)?).await.map_err(refused)? {
+    if app
+        .server
+        .remove_user_report(number(&id)?)
+        .await
+        .map_err(refused)?
+    {
         return Ok(done());
     }
     Err(MatrixError::not_found("User report not found").into())

@@ -37,7 +37,11 @@ const UPDATES: [&str; 2] = ["populate_stats_process_rooms", "regenerate_director
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/server_version", get(version));
     let router = v1(router, "/federation/destinations", get(destinations));
-    let router = v1(router, "/federation/destinations/{destination}", get(no_destination));
+    let router = v1(
+        router,
+        "/federation/destinations/{destination}",
+        get(no_destination),
+    );
     let router = v1(
         router,
         "/federation/destinations/{destination}/rooms",
@@ -61,11 +65,17 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/send_server_notice", post(notice));
     let router = v1(router, "/send_server_notice/{txn_id}", put(notice_once));
     let router = v1(router, "/user/{user_id}/redact", post(redact));
-    v1(router, "/user/redact_status/{redact_id}", get(redact_status))
+    v1(
+        router,
+        "/user/redact_status/{redact_id}",
+        get(redact_status),
+    )
 }
 
 async fn version() -> Answer {
-    Ok(json(&json!({ "server_version": env!("CARGO_PKG_VERSION") })))
+    Ok(json(
+        &json!({ "server_version": env!("CARGO_PKG_VERSION") }),
+    ))
 }
 
 /// This server speaks with no other servers yet, so it has no destinations.
@@ -92,7 +102,8 @@ async fn tasks(
     _admin: AdminRequester,
     Query(filter): Query<TaskFilter>,
 ) -> Answer {
-    let is = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+    let is =
+        |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
     let tasks: Vec<Value> = app
         .server
         .jobs()
@@ -102,7 +113,9 @@ async fn tasks(
             is(&filter.action_name, job.work.action())
                 && is(&filter.resource_id, job.work.resource_id())
                 && is(&filter.status, job.status.as_str())
-                && filter.max_timestamp.is_none_or(|max| job.timestamp_ms < max)
+                && filter
+                    .max_timestamp
+                    .is_none_or(|max| job.timestamp_ms < max)
         })
         .map(|job| {
             json!({
@@ -161,7 +174,10 @@ async fn media_statistics(
         return Err(MatrixError::invalid_param(why).into());
     }
     let server = &app.server;
-    let (from, until) = (wanted.from_ts.map(Timestamp), wanted.until_ts.map(Timestamp));
+    let (from, until) = (
+        wanted.from_ts.map(Timestamp),
+        wanted.until_ts.map(Timestamp),
+    );
     let usage = server.media_usage(from, until).await?;
     let ids: Vec<OwnedUserId> = usage.keys().cloned().collect();
     let profiles = server.store.profiles(&ids).await?;
@@ -343,12 +359,16 @@ async fn redact(
     let user_id = user_id(&named)?;
     let limit = match body.limit {
         None => None,
-        Some(limit) => Some(usize::try_from(limit).ok().filter(|limit| *limit > 0).ok_or_else(
-            || {
-                let why = "If limit is provided it must be a non-negative integer greater than 0.";
-                MatrixError::unknown(why)
-            },
-        )?),
+        Some(limit) => Some(
+            usize::try_from(limit)
+                .ok()
+                .filter(|limit| *limit > 0)
+                .ok_or_else(|| {
+                    let why =
+                        "If limit is provided it must be a non-negative integer greater than 0.";
+                    MatrixError::unknown(why)
+                })?,
+        ),
     };
     let rooms = body.rooms.iter().map(|room| {
         RoomId::parse(room)
@@ -364,7 +384,10 @@ async fn redact(
         before_ts: body.before_ts,
         after_ts: body.after_ts,
     };
-    let id = app.server.begin_job(Work::RedactUser { user_id, wish }).await?;
+    let id = app
+        .server
+        .begin_job(Work::RedactUser { user_id, wish })
+        .await?;
     Ok(json(&json!({ "redact_id": id })))
 }
 
@@ -382,7 +405,9 @@ async fn redact_status(
         JobStatus::Complete => "completed",
         other => other.as_str(),
     };
-    let failed = job.result.map(|mut result| result["failed_redactions"].take());
+    let failed = job
+        .result
+        .map(|mut result| result["failed_redactions"].take());
     let mut body = json!({
         "status": status,
         "failed_redactions": failed.unwrap_or_else(|| json!({})),

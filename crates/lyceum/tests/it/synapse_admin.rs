@@ -436,10 +436,30 @@ fn bad_input_gets_synapses_codes() {
     check("POST", "/v1/purge_media_cache", "", "400 M_MISSING_PARAM");
     check("GET", "/v1/fetch_event/%24none", "", "404 M_NOT_FOUND");
     check("POST", "/v1/purge_history/%21a%3Ab", "{}", "400 M_BAD_JSON");
-    check("POST", "/v1/purge_history/%21a%3Ab", r#"{"purge_up_to_ts":"x"}"#, "400 M_BAD_JSON");
-    check("POST", "/v1/purge_history/%21a%3Ab", r#"{"purge_up_to_ts":1}"#, "404 M_NOT_FOUND");
-    check("POST", "/v1/purge_history/%21a%3Ab/%24none", "{}", "404 M_NOT_FOUND");
-    check("GET", "/v1/purge_history_status/none", "", "404 M_NOT_FOUND");
+    check(
+        "POST",
+        "/v1/purge_history/%21a%3Ab",
+        r#"{"purge_up_to_ts":"x"}"#,
+        "400 M_BAD_JSON",
+    );
+    check(
+        "POST",
+        "/v1/purge_history/%21a%3Ab",
+        r#"{"purge_up_to_ts":1}"#,
+        "404 M_NOT_FOUND",
+    );
+    check(
+        "POST",
+        "/v1/purge_history/%21a%3Ab/%24none",
+        "{}",
+        "404 M_NOT_FOUND",
+    );
+    check(
+        "GET",
+        "/v1/purge_history_status/none",
+        "",
+        "404 M_NOT_FOUND",
+    );
     check(
         "POST",
         "/v1/background_updates/start_job",
@@ -684,7 +704,11 @@ fn sessions_devices_and_limits() {
         let answer = scene.server.ask(admin, "POST", &login, "{}").json();
         answer["access_token"].as_str().unwrap().to_owned()
     };
-    let who = |token: &str| scene.client(token, "GET", "/account/whoami", &json!({})).status;
+    let who = |token: &str| {
+        scene
+            .client(token, "GET", "/account/whoami", &json!({}))
+            .status
+    };
     let puppet = acting(&second);
     assert_eq!(who(&puppet), 200);
     scene.client(&second, "POST", "/logout/all", &json!({}));
@@ -1040,10 +1064,14 @@ fn spam_goes() {
 fn history_is_purged() {
     let scene = Scene::start();
     let room = scene.room(&scene.alice, &json!({ "name": "Old" }));
-    let said: Vec<String> =
-        (0..3).map(|number| scene.say(&scene.alice, &room, &format!("t{number}"), "x")).collect();
+    let said: Vec<String> = (0..3)
+        .map(|number| scene.say(&scene.alice, &room, &format!("t{number}"), "x"))
+        .collect();
     let there = |event: &String| {
-        scene.admin("GET", &format!("/v1/fetch_event/{}", php(event)), "").status == 200
+        scene
+            .admin("GET", &format!("/v1/fetch_event/{}", php(event)), "")
+            .status
+            == 200
     };
     let purge = |body: &str| {
         let path = format!("/v1/purge_history/{}/{}", php(&room), php(&said[1]));
@@ -1053,14 +1081,23 @@ fn history_is_purged() {
     };
     // What users of this server wrote stays unless it is to go.
     purge("{}");
-    assert_eq!(said.iter().map(there).collect::<Vec<_>>(), [true, true, true]);
+    assert_eq!(
+        said.iter().map(there).collect::<Vec<_>>(),
+        [true, true, true]
+    );
     purge(r#"{"delete_local_events":true}"#);
-    assert_eq!(said.iter().map(there).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(
+        said.iter().map(there).collect::<Vec<_>>(),
+        [false, true, true]
+    );
     let path = format!("/rooms/{}/messages?dir=b&limit=2", php(&room));
     let messages = scene.client(&scene.alice, "GET", &path, &json!({})).json();
     assert_eq!(messages["chunk"][1]["event_id"], json!(said[1]));
     let name = format!("/rooms/{}/state/m.room.name", php(&room));
-    assert_eq!(scene.client(&scene.alice, "GET", &name, &json!({})).json(), json!({ "name": "Old" }));
+    assert_eq!(
+        scene.client(&scene.alice, "GET", &name, &json!({})).json(),
+        json!({ "name": "Old" })
+    );
 }
 
 #[test]

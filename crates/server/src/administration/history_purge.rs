@@ -29,9 +29,9 @@ impl Server {
         event_id: &EventId,
     ) -> Result<Seq, AdministrationError> {
         let found = self.store.events(&[event_id.to_owned()]).await?;
-        let stored = found.first().ok_or_else(|| {
-            MatrixError::not_found(format!("Could not find event {event_id}"))
-        })?;
+        let stored = found
+            .first()
+            .ok_or_else(|| MatrixError::not_found(format!("Could not find event {event_id}")))?;
         if stored.event.room_id != *room_id {
             return Err(MatrixError::unknown("Event is for wrong room.").into());
         }
@@ -40,10 +40,16 @@ impl Server {
     }
 
     /// The place of the newest event that was sent at this time or before.
-    pub async fn place_of_newest(&self, room_id: &RoomId, ts: u64) -> Result<Option<Seq>, StorageError> {
+    pub async fn place_of_newest(
+        &self,
+        room_id: &RoomId,
+        ts: u64,
+    ) -> Result<Option<Seq>, StorageError> {
         let mut from = Seq(i64::MAX);
         loop {
-            let chunk = self.stretch(room_id, from, None, Direction::Backward).await?;
+            let chunk = self
+                .stretch(room_id, from, None, Direction::Backward)
+                .await?;
             for stored in &chunk {
                 from = stored.seq.unwrap_or(from);
                 if stored.event.origin_server_ts <= ts {

@@ -255,9 +255,7 @@ async fn create(
         }
     }
     let threepids = match &change.threepids {
-        Some(wanted) => {
-            replace_threepids(server, &user_id, (&[], wanted), by, &mut batch).await?
-        }
+        Some(wanted) => replace_threepids(server, &user_id, (&[], wanted), by, &mut batch).await?,
         None => Vec::new(),
     };
     let mut external_ids = change.external_ids.clone().unwrap_or_default();

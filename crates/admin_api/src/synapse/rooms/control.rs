@@ -16,7 +16,11 @@ use super::super::{done, join::room_or_alias, refused, room_id, user_id, v1};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/rooms/{room_id}/block", get(is_blocked).put(block));
-    let router = v1(router, "/rooms/{room_id}/make_room_admin", post(make_room_admin));
+    let router = v1(
+        router,
+        "/rooms/{room_id}/make_room_admin",
+        post(make_room_admin),
+    );
     v1(
         router,
         "/rooms/{room_id}/forward_extremities",
@@ -65,12 +69,18 @@ async fn make_room_admin(
         None => admin.user_id.clone(),
         Some(named) => user_id(named.as_str().unwrap_or_default())?,
     };
-    app.server.make_room_admin(&room, &user_id).await.map_err(refused)?;
+    app.server
+        .make_room_admin(&room, &user_id)
+        .await
+        .map_err(refused)?;
     Ok(done())
 }
 
 async fn resolved(app: &App, named: &str) -> Result<OwnedRoomId, Refusal> {
-    app.server.room_of(&room_or_alias(named)?).await.map_err(refused)
+    app.server
+        .room_of(&room_or_alias(named)?)
+        .await
+        .map_err(refused)
 }
 
 async fn heads(

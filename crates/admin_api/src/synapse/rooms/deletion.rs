@@ -25,8 +25,16 @@ const MESSAGE: &str = "Sharing illegal content on this server is not permitted a
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v2(router, "/rooms/{room_id}", delete(begin));
-    let router = v2(router, "/rooms/{room_id}/delete_status", get(status_of_room));
-    v2(router, "/rooms/delete_status/{delete_id}", get(status_of_job))
+    let router = v2(
+        router,
+        "/rooms/{room_id}/delete_status",
+        get(status_of_room),
+    );
+    v2(
+        router,
+        "/rooms/delete_status/{delete_id}",
+        get(status_of_job),
+    )
 }
 
 /// Version 1: answers when it is done.
@@ -60,7 +68,8 @@ async fn begin(
         return Err(MatrixError::not_found(format!("Unknown room id {room_id}")).into());
     }
     for job in app.server.jobs().await? {
-        let is_same = matches!(&job.work, Work::DeleteRoom { room_id: other, .. } if *other == room_id);
+        let is_same =
+            matches!(&job.work, Work::DeleteRoom { room_id: other, .. } if *other == room_id);
         if is_same && matches!(job.status, JobStatus::Scheduled | JobStatus::Active) {
             let why = format!("Purge already in progress for {room_id}");
             return Err(MatrixError::unknown(why).into());

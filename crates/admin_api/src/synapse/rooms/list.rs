@@ -64,7 +64,9 @@ async fn list(
         .await?
         .into_iter()
         .filter(|line| {
-            parameters.public_rooms.is_none_or(|wanted| line.public == wanted)
+            parameters
+                .public_rooms
+                .is_none_or(|wanted| line.public == wanted)
                 && parameters
                     .empty_rooms
                     .is_none_or(|wanted| (line.joined_members == 0) == wanted)
@@ -101,7 +103,12 @@ fn matches_term(line: &RoomLine, term: &str) -> bool {
 
 /// Numbers and versions come largest first, everything else in its alphabetical order.
 fn compare(a: &RoomLine, b: &RoomLine, order_by: OrderBy) -> Ordering {
-    let version = |line: &RoomLine| (line.version.parse::<u32>().unwrap_or(0), line.version.clone());
+    let version = |line: &RoomLine| {
+        (
+            line.version.parse::<u32>().unwrap_or(0),
+            line.version.clone(),
+        )
+    };
     match order_by {
         OrderBy::Name => by_text(a.name.as_deref(), b.name.as_deref()),
         OrderBy::CanonicalAlias => {

@@ -161,15 +161,30 @@ async fn context(
     let limit = stretch.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let event_id = event_id(&event)?;
     let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
-    let (stored, membership) = server.event_for(&reader, &event_id).await.map_err(refused)?;
+    let (stored, membership) = server
+        .event_for(&reader, &event_id)
+        .await
+        .map_err(refused)?;
     let seq = stored.seq.unwrap_or_default();
     let position = server.feed.position();
     let before = server
-        .read_filtered(&reader, (seq, None, position), Direction::Backward, limit / 2, &filter)
+        .read_filtered(
+            &reader,
+            (seq, None, position),
+            Direction::Backward,
+            limit / 2,
+            &filter,
+        )
         .await?;
     let later = (Seq(seq.0 + 1), None, position);
     let after = server
-        .read_filtered(&reader, later, Direction::Forward, limit - limit / 2, &filter)
+        .read_filtered(
+            &reader,
+            later,
+            Direction::Forward,
+            limit - limit / 2,
+            &filter,
+        )
         .await?;
     let last = after.events.last().map_or(&stored, |(stored, _)| stored);
     let first = before.events.last().map_or(&stored, |(stored, _)| stored);
@@ -177,7 +192,11 @@ async fn context(
         event_id: last.event.id.clone(),
         side: StateSide::After,
     };
-    let state = server.store.state_at(of, StateWanted::All).await?.unwrap_or_default();
+    let state = server
+        .store
+        .state_at(of, StateWanted::All)
+        .await?
+        .unwrap_or_default();
     let place = |stored: &StoredEvent| stored.seq.unwrap_or(seq);
     let body = context_json(&Context {
         form: EventForm::new(server.clock.now()),
@@ -288,8 +307,7 @@ pub(crate) fn raw(stored: &StoredEvent) -> Result<Value, Refusal> {
 }
 
 fn event_id(text: &str) -> Result<OwnedEventId, Refusal> {
-    EventId::parse(text)
-        .map_err(|_| MatrixError::not_found("Event not found").into())
+    EventId::parse(text).map_err(|_| MatrixError::not_found("Event not found").into())
 }
 
 fn direction_of(dir: Option<&str>) -> Result<Direction, Refusal> {

@@ -25,7 +25,11 @@ use super::super::{done, local_user, refused, v1};
 type Body = JsonBody<Map<String, Value>>;
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    let router = v1(router, "/users/{user_id}/admin", get(is_admin).put(set_admin));
+    let router = v1(
+        router,
+        "/users/{user_id}/admin",
+        get(is_admin).put(set_admin),
+    );
     let router = v1(router, "/deactivate/{user_id}", post(deactivate));
     let router = v1(router, "/suspend/{user_id}", put(suspend));
     let router = v1(router, "/reset_password/{user_id}", post(reset_password));
@@ -43,7 +47,9 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     v1(
         router,
         "/users/{user_id}/override_ratelimit",
-        get(rate_limit).post(set_rate_limit).delete(remove_rate_limit),
+        get(rate_limit)
+            .post(set_rate_limit)
+            .delete(remove_rate_limit),
     )
 }
 
@@ -156,7 +162,10 @@ async fn log_in(
     if user.is_deactivated {
         return Err(MatrixError::user_deactivated("This account has been deactivated").into());
     }
-    let token = app.server.impersonate(&admin.user_id, &user.user_id, until).await;
+    let token = app
+        .server
+        .impersonate(&admin.user_id, &user.user_id, until)
+        .await;
     Ok(json(&json!({ "access_token": token.map_err(refused)? })))
 }
 
@@ -166,7 +175,11 @@ async fn allow_key_replacement(
     Segments(named): Segments<String>,
 ) -> Answer {
     let user = local_user(&app, &named, "User is not on this homeserver").await?;
-    let until = app.server.allow_key_replacement(&user.user_id).await.map_err(refused)?;
+    let until = app
+        .server
+        .allow_key_replacement(&user.user_id)
+        .await
+        .map_err(refused)?;
     let Some(until) = until else {
         return Err(MatrixError::not_found("User has no master cross-signing key").into());
     };

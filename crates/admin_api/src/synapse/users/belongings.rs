@@ -34,7 +34,9 @@ async fn joined_rooms(
         .filter(|standing| standing.membership == Membership::Join)
         .map(|standing| standing.room_id)
         .collect();
-    Ok(json(&json!({ "total": rooms.len(), "joined_rooms": rooms })))
+    Ok(json(
+        &json!({ "total": rooms.len(), "joined_rooms": rooms }),
+    ))
 }
 
 async fn memberships(
@@ -58,7 +60,9 @@ struct Since {
 impl Since {
     fn required(&self) -> Result<Timestamp, Refusal> {
         let why = "Missing required integer query parameter 'from_ts'";
-        let from = self.from_ts.ok_or_else(|| MatrixError::missing_param(why))?;
+        let from = self
+            .from_ts
+            .ok_or_else(|| MatrixError::missing_param(why))?;
         Ok(Timestamp(from))
     }
 }
@@ -69,7 +73,10 @@ async fn invites(
     Segments(named): Segments<String>,
     Query(since): Query<Since>,
 ) -> Answer {
-    let count = app.server.invites_sent(&user_id(&named)?, since.required()?).await?;
+    let count = app
+        .server
+        .invites_sent(&user_id(&named)?, since.required()?)
+        .await?;
     Ok(json(&json!({ "invite_count": count })))
 }
 
@@ -79,7 +86,10 @@ async fn joins(
     Segments(named): Segments<String>,
     Query(since): Query<Since>,
 ) -> Answer {
-    let count = app.server.rooms_joined(&user_id(&named)?, since.required()?).await?;
+    let count = app
+        .server
+        .rooms_joined(&user_id(&named)?, since.required()?)
+        .await?;
     Ok(json(&json!({ "cumulative_joined_room_count": count })))
 }
 
@@ -96,11 +106,16 @@ async fn account_data(
     let mut global: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
     let mut rooms: BTreeMap<String, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
     for entry in entries {
-        let content = entry.content.and_then(|content| RawValue::from_string(content).ok());
+        let content = entry
+            .content
+            .and_then(|content| RawValue::from_string(content).ok());
         let Some(content) = content else { continue };
         match entry.room_id {
             Some(room_id) => {
-                rooms.entry(room_id.to_string()).or_default().insert(entry.kind, content);
+                rooms
+                    .entry(room_id.to_string())
+                    .or_default()
+                    .insert(entry.kind, content);
             }
             None => {
                 global.insert(entry.kind, content);

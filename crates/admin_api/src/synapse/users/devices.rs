@@ -23,7 +23,11 @@ const OTHER_SERVER: &str = "Can only lookup local users";
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v2(router, "/users/{user_id}/devices", get(list).post(create));
-    let router = v2(router, "/users/{user_id}/delete_devices", post(delete_several));
+    let router = v2(
+        router,
+        "/users/{user_id}/delete_devices",
+        post(delete_several),
+    );
     let router = v2(
         router,
         "/users/{user_id}/devices/{device_id}",
@@ -72,7 +76,10 @@ async fn create(
         Some(_) => return Err(MatrixError::unknown("device_id must be a string").into()),
     };
     let device_id: OwnedDeviceId = device_id.into();
-    app.server.make_device(&user.user_id, &device_id).await.map_err(refused)?;
+    app.server
+        .make_device(&user.user_id, &device_id)
+        .await
+        .map_err(refused)?;
     Ok(json_bytes(StatusCode::CREATED, "{}"))
 }
 
@@ -86,8 +93,11 @@ async fn delete_several(
     let Some(Value::Array(ids)) = body.get("devices") else {
         return Err(MatrixError::missing_param("Missing params: ['devices']").into());
     };
-    let ids: Vec<OwnedDeviceId> =
-        ids.iter().filter_map(Value::as_str).map(OwnedDeviceId::from).collect();
+    let ids: Vec<OwnedDeviceId> = ids
+        .iter()
+        .filter_map(Value::as_str)
+        .map(OwnedDeviceId::from)
+        .collect();
     remove(&app, &user.user_id, &ids).await
 }
 

@@ -160,7 +160,11 @@ async fn lines(server: &Server, users: Vec<User>) -> Result<Vec<Line>, StorageEr
             }
         }
         for user in chunk {
-            let text = |key| profiles.get(&user.user_id).and_then(|fields| text_of(fields, key));
+            let text = |key| {
+                profiles
+                    .get(&user.user_id)
+                    .and_then(|fields| text_of(fields, key))
+            };
             lines.push(Line {
                 display_name: text("displayname"),
                 avatar_url: text("avatar_url"),
@@ -247,14 +251,16 @@ pub(crate) async fn search(
     if !app.server.is_local(&asked) {
         return Err(MatrixError::unknown("Can only users a local user").into());
     }
-    let term = parameters
-        .term
-        .ok_or_else(|| MatrixError::missing_param("Missing required string query parameter 'term'"))?;
+    let term = parameters.term.ok_or_else(|| {
+        MatrixError::missing_param("Missing required string query parameter 'term'")
+    })?;
     let found: Vec<Value> = all_users(&app.server, None)
         .await?
         .iter()
         .filter(|user| user.user_id.as_str().contains(&term))
-        .map(|user| json!({ "name": user.user_id, "is_guest": 0, "admin": u8::from(user.is_admin) }))
+        .map(
+            |user| json!({ "name": user.user_id, "is_guest": 0, "admin": u8::from(user.is_admin) }),
+        )
         .collect();
     Ok(json(&found))
 }

@@ -33,7 +33,11 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
         "/auth_providers/{provider}/users/{external_id}",
         get(by_external_id),
     );
-    let router = v1(router, "/threepid/{medium}/users/{address}", get(by_threepid));
+    let router = v1(
+        router,
+        "/threepid/{medium}/users/{address}",
+        get(by_threepid),
+    );
     let router = v1(router, "/search_users/{user_id}", get(list::search));
     let router = v1(router, "/account_validity/validity", post(renew));
     v1(
@@ -54,7 +58,9 @@ async fn username_available(
     Query(wanted): Query<Wanted>,
 ) -> Answer {
     let why = "Missing required string query parameter 'username'";
-    let username = wanted.username.ok_or_else(|| MatrixError::missing_param(why))?;
+    let username = wanted
+        .username
+        .ok_or_else(|| MatrixError::missing_param(why))?;
     let free = registration::free_user_id(&app.server, Some(&username), None).await;
     free.map_err(refused)?;
     Ok(json(&json!({ "available": true })))
@@ -94,14 +100,18 @@ async fn renew(
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Answer {
     let Some(Value::String(named)) = body.get("user_id") else {
-        return Err(MatrixError::missing_param("Missing property 'user_id' in the request body").into());
+        return Err(
+            MatrixError::missing_param("Missing property 'user_id' in the request body").into(),
+        );
     };
     let Some(end) = body.get("expiration_ts").and_then(Value::as_u64) else {
         let why = "Accounts have no period of validity on this server: expiration_ts is needed";
         return Err(MatrixError::invalid_param(why).into());
     };
     let user = local_user(&app, named, "User is not on this homeserver").await?;
-    app.server.end_account_at(&user.user_id, Timestamp(end)).await?;
+    app.server
+        .end_account_at(&user.user_id, Timestamp(end))
+        .await?;
     Ok(json(&json!({ "expiration_ts": end })))
 }
 

@@ -67,7 +67,9 @@ async fn delete(
     let (files, _) = page.of(files);
     let ids: Vec<_> = files.into_iter().map(|media| media.id).collect();
     let deleted = app.server.delete_files(&ids).await.map_err(refused)?;
-    Ok(json(&json!({ "total": deleted.len(), "deleted_media": deleted })))
+    Ok(json(
+        &json!({ "total": deleted.len(), "deleted_media": deleted }),
+    ))
 }
 
 async fn sorted(

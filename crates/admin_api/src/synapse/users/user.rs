@@ -63,7 +63,9 @@ async fn put(
     let server = &app.server;
     let is_platform = requester.is_provisioning() || body.contains_key(MOODLE_KEY);
     if requester.provisioning() == Provisioning::OwnToken
-        && let Some(key) = body.keys().find(|key| !PROVISIONED_KEYS.contains(&key.as_str()))
+        && let Some(key) = body
+            .keys()
+            .find(|key| !PROVISIONED_KEYS.contains(&key.as_str()))
     {
         let why = format!("A provisioning token cannot set {key}");
         return Err(MatrixError::forbidden(why).into());
@@ -246,7 +248,12 @@ fn pairs(
     };
     let mut pairs = Vec::new();
     for value in values {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+        let text = |key: &str| {
+            value
+                .get(key)
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned)
+        };
         match (text(first), text(second)) {
             (Some(first), Some(second)) => pairs.push((first, second)),
             _ => {
