@@ -1,7 +1,8 @@
 //! `GET /sync`: waiting for news, and everything in it that is not events of rooms.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use lyceum_server::sync::SyncRequest;
 use serde_json::json;
 
 use crate::{
@@ -44,18 +45,21 @@ async fn a_message_wakes_who_waits() {
 async fn a_stopping_server_lets_go_of_who_waits() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
-    let mut last = alice.sync("").await;
-    last = alice.sync_since(&last).await;
-    let stop = async {
-        // Whoever came before has been heard when this is answered.
-        server
-            .anonymous()
-            .get("/_matrix/client/versions")
-            .await
-            .ok();
-        server.server.supervisor.begin_stop();
+    let shell = &server.server;
+    let token = alice.token.as_deref().unwrap();
+    let now = shell.clock.now();
+    let session = shell.sessions.identify(&*shell.store, token, now).await;
+    let session = session.unwrap();
+    let request = SyncRequest {
+        since: Some(shell.feed.position()),
+        filter: Arc::default(),
+        full_state: false,
+        timeout_ms: LONG_MS,
+        use_state_after: None,
     };
-    let (told, ()) = tokio::join!(wait(&alice, &last), stop);
+    let stop = async { shell.supervisor.begin_stop() };
+    let (told, ()) = tokio::join!(shell.sync(&session, &request), stop);
+    let told: serde_json::Value = serde_json::from_slice(&told.unwrap()).unwrap();
     assert_eq!(rooms(&told, &[]), "");
 }
 
