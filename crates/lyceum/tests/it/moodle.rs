@@ -748,6 +748,20 @@ fn a_provisioning_token_does_nothing_else() {
         "[]",
         "403 M_FORBIDDEN",
     );
+    let public = server
+        .ask(
+            &admin,
+            "POST",
+            "/_matrix/client/v3/createRoom",
+            r#"{"preset":"public_chat"}"#,
+        )
+        .json();
+    let join = format!(
+        "/_synapse/admin/v1/join/{}",
+        php(public["room_id"].as_str().unwrap())
+    );
+    let student_in = format!(r#"{{"user_id":"{}"}}"#, id("stud1"));
+    check("POST", &join, &student_in, "403 M_FORBIDDEN");
     // It is no login, and it can be ended.
     let login = format!(r#"{{"type":"m.login.token","token":"{token}"}}"#);
     let answer = server.send("POST", "/_matrix/client/v3/login", &[], &login);

@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -86,7 +87,7 @@ impl Process {
         // The commands' socket is the last thing that is opened.
         let socket = self.folder.path().join("data/control.sock");
         for _ in 0..6_000 {
-            if socket.exists() {
+            if UnixStream::connect(&socket).is_ok() {
                 return;
             }
             assert!(self.child.try_wait().unwrap().is_none(), "{}", self.log());

@@ -67,7 +67,12 @@ impl Server {
         };
         let room_id = self.room_of(room).await?;
         let known = self.rooms.room(&room_id).await?;
-        if known.is_some_and(|room| room.state.membership(&user_id) == Some(Membership::Ban)) {
+        let known = known.ok_or(RoomError::UnknownRoom)?;
+        if !known.is_joined(by) {
+            let why = format!("User {by} not in room {room_id}");
+            return Err(MatrixError::forbidden(why).into());
+        }
+        if known.state.membership(&user_id) == Some(Membership::Ban) {
             return Ok(None);
         }
         self.bring_user_in(by, room_id, &user).await.map(Some)
