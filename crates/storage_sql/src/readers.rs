@@ -86,16 +86,33 @@ impl Readers {
         })
     }
 
-    /// Answers a question on one of the readers.
+    /// Answers a question on one of the readers. Where a connection was lost, the question is
+    /// asked again: the database may be back, and each reader notices by itself.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         statements: Statements,
-        question: impl FnOnce(&mut dyn Sql) -> Result<T, StorageError> + Send + 'static,
+        question: impl Fn(&mut dyn Sql) -> Result<T, StorageError> + Send + Sync + 'static,
+    ) -> Result<T, StorageError> {
+        let question = Arc::new(question);
+        let attempts = self.threads.lock().len();
+        for _ in 0..attempts {
+            let answer = self.ask_once(statements, Arc::clone(&question)).await;
+            if !matches!(answer, Err(StorageError::Unreachable(_))) {
+                return answer;
+            }
+        }
+        self.ask_once(statements, question).await
+    }
+
+    async fn ask_once<T: Send + 'static>(
+        &self,
+        statements: Statements,
+        question: Arc<impl Fn(&mut dyn Sql) -> Result<T, StorageError> + Send + Sync + 'static>,
     ) -> Result<T, StorageError> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |sql| {
             // Whoever asked may have gone; then nobody misses the answer.
-            let _ = sender.send(sql.and_then(question));
+            let _ = sender.send(sql.and_then(|sql| question(sql)));
         });
         {
             let mut waiting = self.queue.waiting.lock();

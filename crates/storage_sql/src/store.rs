@@ -133,7 +133,7 @@ impl<E: Own> SqlStore<E> {
     async fn ask<T: Send + 'static>(
         &self,
         statements: Statements,
-        question: impl FnOnce(&mut dyn Sql, &Shared) -> Result<T, StorageError> + Send + 'static,
+        question: impl Fn(&mut dyn Sql, &Shared) -> Result<T, StorageError> + Send + Sync + 'static,
     ) -> Result<T, StorageError> {
         let shared = Arc::clone(&self.shared);
         self.readers
