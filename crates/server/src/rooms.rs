@@ -14,6 +14,8 @@ mod membership;
 mod read;
 mod relations;
 mod send;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 pub use create::NewRoom;
