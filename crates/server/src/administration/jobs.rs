@@ -18,9 +18,9 @@ use crate::{Server, chance};
 
 const JOBS: &str = "admin.jobs";
 /// How many finished jobs are remembered.
-const FINISHED_MAX: usize = 200;
+const FINISHED_MAX: usize = 100;
 /// How long a finished job is remembered.
-const FINISHED_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+const FINISHED_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
