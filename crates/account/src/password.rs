@@ -160,7 +160,11 @@ fn argon2_of(hash: &PasswordHash) -> Option<Argon2<'static>> {
         Some(version) => Version::try_from(version).ok()?,
         None => Version::default(),
     };
-    Some(Argon2::new(algorithm, version, Params::try_from(hash).ok()?))
+    Some(Argon2::new(
+        algorithm,
+        version,
+        Params::try_from(hash).ok()?,
+    ))
 }
 
 fn compute(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Option<Output> {

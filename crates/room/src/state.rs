@@ -177,7 +177,9 @@ impl State {
     ) -> impl Iterator<Item = (&'a str, Option<&'a Member>)> {
         earlier.members.diff(&self.members).map(|item| match item {
             DiffItem::Add(key, member) => (&**key, Some(member)),
-            DiffItem::Update { new: (key, member), .. } => (&**key, Some(member)),
+            DiffItem::Update {
+                new: (key, member), ..
+            } => (&**key, Some(member)),
             DiffItem::Remove(key, _) => (&**key, None),
         })
     }

@@ -26,10 +26,6 @@ impl Default for Supervisor {
 
 impl Supervisor {
     /// Starts a task. It should end soon after [`Supervisor::stopped`] resolves.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that starts tasks"
-    )]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock();
         while let Some(ended) = tasks.try_join_next() {
