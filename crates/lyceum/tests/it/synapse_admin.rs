@@ -1,6 +1,8 @@
 //! Synapse's admin API by real requests: who may, and the shapes that Ketesa, Draupnir and scripts
 //! read.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::process::{Answer, Process, SERVER_NAME, php};
@@ -711,6 +713,15 @@ fn sessions_devices_and_limits() {
     };
     let puppet = acting(&second);
     assert_eq!(who(&puppet), 200);
+    // Many at once all get one.
+    let many = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..16).map(|_| scope.spawn(|| acting(&second))).collect();
+        asked
+            .into_iter()
+            .map(|asked| asked.join().unwrap())
+            .collect::<BTreeSet<_>>()
+    });
+    assert_eq!(many.len(), 16);
     scene.client(&second, "POST", "/logout/all", &json!({}));
     assert_eq!(who(&puppet), 401);
     let puppet = acting(&scene.server.log_in("second"));
