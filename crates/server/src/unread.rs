@@ -189,10 +189,10 @@ impl UserReading {
         let known = self.counters.lock().by_room.get(&room.room_id).cloned();
         let (mut counter, before, receipts) = match known {
             Some(counter) => {
-                let before = counter.to_json();
+                let before = Some(counter.clone());
                 (
                     counter,
-                    Some(before),
+                    before,
                     own_receipts(receipts, &self.user_id, &room.room_id),
                 )
             }
@@ -219,7 +219,7 @@ impl UserReading {
         for (scope, seq) in places_of(store, &receipts).await? {
             counter.read_up_to(&scope, seq);
         }
-        if before.as_deref() != Some(&*counter.to_json()) {
+        if before.as_ref() != Some(&counter) {
             let mut counters = self.counters.lock();
             counters
                 .by_room

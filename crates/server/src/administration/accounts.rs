@@ -4,7 +4,7 @@ use lyceum_account::token;
 use lyceum_model::{
     AccessToken, AccountChange, Batch, Device, Expect, MatrixError, Timestamp, TokenKind, User,
 };
-use lyceum_storage::{CommitError, StorageError};
+use lyceum_storage::StorageError;
 use ruma_common::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,6 @@ use crate::{Server, accounts::devices, chance};
 
 /// How long cross-signing keys may be replaced without authentication once an admin allowed it.
 const REPLACEMENT_MS: u64 = 10 * 60 * 1000;
-
-/// How often a token is noted again when others were faster.
-const ATTEMPTS_MAX: usize = 16;
 
 /// How many of an admin's tokens for acting as others end with the admin's own.
 const IMPERSONATIONS_MAX: usize = 1_000;
@@ -73,41 +70,29 @@ impl Server {
         let new = token::access(&chance::bytes());
         // An admin's scripts ask for many of these at once, and all are noted in one list.
         let _turn = self.accounts.turn(admin).await;
-        let mut stale = None;
-        for _ in 0..ATTEMPTS_MAX {
-            let mut batch = Batch::new();
-            batch.expect(Expect::UserExists(user_id.to_owned()));
-            batch.push(AccountChange::PutToken(AccessToken {
-                hash: new.hash,
-                kind: TokenKind::Impersonation,
-                user_id: user_id.to_owned(),
-                device_id: None,
-                expires: until,
-                puppeted_by: Some(admin.to_owned()),
-            }));
-            documents::change_in(
-                self,
-                &impersonations_key(admin),
-                &mut batch,
-                |hashes: &mut Vec<[u8; 32]>| {
-                    hashes.push(new.hash);
-                    let surplus = hashes.len().saturating_sub(IMPERSONATIONS_MAX);
-                    hashes.drain(..surplus);
-                },
-            )
-            .await?;
-            match self.commit(batch).await {
-                Ok(_) => {
-                    tracing::info!(%admin, %user_id, "an admin acts as a user");
-                    return Ok(new.text);
-                }
-                Err(error @ CommitError::Stale(Expect::Setting(..))) => stale = Some(error),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(stale
-            .expect("the loop ends only after something was stale")
-            .into())
+        documents::update_with(
+            self,
+            &impersonations_key(admin),
+            |hashes: &mut Vec<[u8; 32]>| {
+                hashes.push(new.hash);
+                let surplus = hashes.len().saturating_sub(IMPERSONATIONS_MAX);
+                hashes.drain(..surplus);
+            },
+            |(), batch| {
+                batch.expect(Expect::UserExists(user_id.to_owned()));
+                batch.push(AccountChange::PutToken(AccessToken {
+                    hash: new.hash,
+                    kind: TokenKind::Impersonation,
+                    user_id: user_id.to_owned(),
+                    device_id: None,
+                    expires: until,
+                    puppeted_by: Some(admin.to_owned()),
+                }));
+            },
+        )
+        .await?;
+        tracing::info!(%admin, %user_id, "an admin acts as a user");
+        Ok(new.text)
     }
 
     /// Ends the tokens with which an admin acts as others, in a batch.

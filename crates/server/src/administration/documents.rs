@@ -24,7 +24,22 @@ pub(super) async fn read<T: DeserializeOwned + Default>(
 pub(super) async fn update<T, R>(
     server: &Server,
     key: &str,
+    change: impl FnMut(&mut T) -> R + Send,
+) -> Result<R, CommitError>
+where
+    T: Serialize + DeserializeOwned + Default + Send,
+    R: Send,
+{
+    update_with(server, key, change, |_, _| {}).await
+}
+
+/// Changes a document, and in the same batch what `also` adds, given what `change` told. Both are
+/// called again when another was faster.
+pub(super) async fn update_with<T, R>(
+    server: &Server,
+    key: &str,
     mut change: impl FnMut(&mut T) -> R + Send,
+    mut also: impl FnMut(&R, &mut Batch) + Send,
 ) -> Result<R, CommitError>
 where
     T: Serialize + DeserializeOwned + Default + Send,
@@ -34,9 +49,10 @@ where
     for _ in 0..ATTEMPTS_MAX {
         let mut batch = Batch::new();
         let result = change_in(server, key, &mut batch, &mut change).await?;
+        also(&result, &mut batch);
         match server.commit(batch).await {
             Ok(_) => return Ok(result),
-            Err(error @ CommitError::Stale(_)) => stale = Some(error),
+            Err(error @ CommitError::Stale(Expect::Setting(..))) => stale = Some(error),
             Err(error) => return Err(error),
         }
     }

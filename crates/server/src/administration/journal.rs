@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::documents;
 use crate::Server;
 
-/// How often an entry is tried again when others write at the same time.
-const ATTEMPTS_MAX: usize = 16;
-
 /// A kind of numbered documents.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Journal {
@@ -36,37 +33,32 @@ impl Journal {
         entry: &(impl Serialize + Sync),
     ) -> Result<u64, CommitError> {
         let text = serde_json::to_string(entry).map_err(|error| broken(self.key, &error))?;
-        let mut stale = None;
-        for _ in 0..ATTEMPTS_MAX {
-            let mut batch = Batch::new();
-            let (number, dropped) =
-                documents::change_in(server, self.key, &mut batch, |index: &mut Index| {
-                    index.newest += 1;
-                    index.kept.push(index.newest);
-                    let surplus = index.kept.len().saturating_sub(self.entries_max);
-                    (
-                        index.newest,
-                        index.kept.drain(..surplus).collect::<Vec<_>>(),
-                    )
-                })
-                .await?;
-            batch.push(Change::Setting {
-                key: self.key_of(number),
-                value: Some(text.clone()),
-            });
-            for number in dropped {
+        let appended = documents::update_with(
+            server,
+            self.key,
+            |index: &mut Index| {
+                index.newest += 1;
+                index.kept.push(index.newest);
+                let surplus = index.kept.len().saturating_sub(self.entries_max);
+                (
+                    index.newest,
+                    index.kept.drain(..surplus).collect::<Vec<_>>(),
+                )
+            },
+            |(number, dropped), batch| {
                 batch.push(Change::Setting {
-                    key: self.key_of(number),
-                    value: None,
+                    key: self.key_of(*number),
+                    value: Some(text.clone()),
                 });
-            }
-            match server.commit(batch).await {
-                Ok(_) => return Ok(number),
-                Err(error @ CommitError::Stale(_)) => stale = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(stale.expect("the loop ends only after something was stale"))
+                for number in dropped {
+                    batch.push(Change::Setting {
+                        key: self.key_of(*number),
+                        value: None,
+                    });
+                }
+            },
+        );
+        Ok(appended.await?.0)
     }
 
     /// An entry.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lyceum_model::{Batch, MatrixError, Membership, RoomChange};
-use lyceum_room::{Decision, Invite, Join, Knock, Room, Target};
+use lyceum_model::{Batch, MatrixError, Membership, RoomChange, Timestamp};
+use lyceum_room::{Decision, Denied, Invite, Join, Knock, Room, Signer, Target};
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomOrAliasId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,6 +12,9 @@ use crate::{Server, rooms::RoomError};
 
 /// How many rooms a change of profile is spread to at a time, before others get a turn.
 const SPREAD_PAUSE: Duration = Duration::from_millis(1);
+
+/// A rule about what one user does to another's standing.
+type TargetRule = fn(&Room, &UserId, Target, &Signer, Timestamp) -> Result<Decision, Denied>;
 
 impl Server {
     /// The room of an id or alias.
@@ -191,16 +194,8 @@ impl Server {
         room_id: &RoomId,
         target: Target,
     ) -> Result<(), RoomError> {
-        self.change(room_id, |room| {
-            Ok(lyceum_room::kick(
-                room,
-                sender,
-                target.clone(),
-                &self.signer,
-                self.clock.now(),
-            )?)
-        })
-        .await
+        self.change_of(lyceum_room::kick, sender, room_id, target)
+            .await
     }
 
     /// Keeps a user out.
@@ -210,16 +205,8 @@ impl Server {
         room_id: &RoomId,
         target: Target,
     ) -> Result<(), RoomError> {
-        self.change(room_id, |room| {
-            Ok(lyceum_room::ban(
-                room,
-                sender,
-                target.clone(),
-                &self.signer,
-                self.clock.now(),
-            )?)
-        })
-        .await
+        self.change_of(lyceum_room::ban, sender, room_id, target)
+            .await
     }
 
     /// Lets a user come again.
@@ -229,16 +216,8 @@ impl Server {
         room_id: &RoomId,
         target: Target,
     ) -> Result<(), RoomError> {
-        self.change(room_id, |room| {
-            Ok(lyceum_room::unban(
-                room,
-                sender,
-                target.clone(),
-                &self.signer,
-                self.clock.now(),
-            )?)
-        })
-        .await
+        self.change_of(lyceum_room::unban, sender, room_id, target)
+            .await
     }
 
     /// No longer shows a room to a user who left it.
@@ -322,6 +301,21 @@ impl Server {
             tokio::time::sleep(SPREAD_PAUSE).await;
         }
         Ok(())
+    }
+
+    /// What one user does to another's standing.
+    async fn change_of(
+        &self,
+        rule: TargetRule,
+        sender: &UserId,
+        room_id: &RoomId,
+        target: Target,
+    ) -> Result<(), RoomError> {
+        self.change(room_id, |room| {
+            let (target, now) = (target.clone(), self.clock.now());
+            Ok(rule(room, sender, target, &self.signer, now)?)
+        })
+        .await
     }
 
     async fn change(
