@@ -1,8 +1,9 @@
 //! The floor of the machine: the least that any durable server must do for a message.
 //!
 //! A bare hyper server whose one writer thread appends all waiting bodies to a file, calls
-//! `fdatasync` once and then answers them all. It runs as a process of its own, started by the
-//! driver from the driver's own binary, and takes the same requests over the same client.
+//! `fdatasync` once and then answers them all; a `GET` waits for the next message and is answered
+//! with it. It runs as a process of its own, started by the driver from the driver's own binary,
+//! and takes the same requests over the same client.
 
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
@@ -13,7 +14,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The subcommand of the driver's binary that serves.
 pub(crate) const SERVE_COMMAND: &str = "serve-floor";
@@ -71,9 +72,10 @@ struct Waiting {
 pub(crate) async fn serve(file: &Path) -> Result<()> {
     let file = OpenOptions::new().create(true).append(true).open(file)?;
     let (queue, waiting) = mpsc::channel(WAITING_MAX);
+    let (tell, told) = watch::channel(Bytes::new());
     std::thread::Builder::new()
         .name("writer".to_owned())
-        .spawn(move || write(file, waiting))?;
+        .spawn(move || write(file, waiting, &tell))?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", listener.local_addr()?)?;
@@ -81,10 +83,10 @@ pub(crate) async fn serve(file: &Path) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let queue = queue.clone();
+        let (queue, told) = (queue.clone(), told.clone());
         #[expect(clippy::disallowed_methods, reason = "it ends with its connection")]
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, queue.clone()));
+            let service = service_fn(|request| answer(request, queue.clone(), told.clone()));
             // A client that goes away is no concern of the floor.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -96,8 +98,16 @@ pub(crate) async fn serve(file: &Path) -> Result<()> {
 async fn answer(
     request: Request<Incoming>,
     queue: mpsc::Sender<Waiting>,
+    mut told: watch::Receiver<Bytes>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut response = Response::new(Full::default());
+    if request.method() == Method::GET {
+        told.mark_unchanged();
+        // The writer lives as long as the process.
+        let _ = told.changed().await;
+        *response.body_mut() = Full::new(told.borrow().clone());
+        return Ok(response);
+    }
     match store(request, &queue).await {
         Some(number) => {
             let body = format!("{{\"event_id\":\"${number}\"}}");
@@ -115,8 +125,8 @@ async fn store(request: Request<Incoming>, queue: &mpsc::Sender<Waiting>) -> Opt
     number.await.ok()
 }
 
-/// One group after another: append all that waits, one fdatasync, answer all.
-fn write(mut file: File, mut waiting: mpsc::Receiver<Waiting>) {
+/// One group after another: append all that waits, one fdatasync, tell and answer all.
+fn write(mut file: File, mut waiting: mpsc::Receiver<Waiting>, tell: &watch::Sender<Bytes>) {
     let mut number = 0;
     let mut bytes = Vec::new();
     let mut group = Vec::new();
@@ -139,6 +149,7 @@ fn write(mut file: File, mut waiting: mpsc::Receiver<Waiting>) {
         }
         for entry in group.drain(..) {
             number += 1;
+            tell.send_replace(entry.body);
             // The client may have gone away meanwhile.
             let _ = entry.stored.send(number);
         }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -74,6 +75,7 @@ impl Cluster {
             "initdb failed: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        make_certificate(&data)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = fs::File::create(folder.join("postgres.log"))?;
         let child = unprivileged(&binaries.join("postgres"), &folder, "INT")
@@ -87,7 +89,7 @@ impl Cluster {
                 "-c",
                 &format!("port={port}"),
             ])
-            .args(["-c", "max_connections=300"])
+            .args(["-c", "max_connections=300", "-c", "ssl=on"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -157,6 +159,25 @@ impl Drop for Cluster {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A certificate for 127.0.0.1 that is its own authority, where PostgreSQL looks for it.
+fn make_certificate(data: &Path) -> Result<()> {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names)?;
+    for (name, text) in [
+        ("server.crt", made.cert.pem()),
+        ("server.key", made.signing_key.serialize_pem()),
+    ] {
+        let file = data.join(name);
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        if is_root() {
+            let status = Command::new("chown").arg(SYSTEM_USER).arg(&file).status()?;
+            ensure!(status.success(), "chown {SYSTEM_USER} {}", file.display());
+        }
+    }
+    Ok(())
 }
 
 /// The newest installed version's folder of programs.

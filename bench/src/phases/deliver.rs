@@ -19,28 +19,27 @@ use crate::load::median;
 use crate::sheet::{Better, Sheet};
 use crate::world::{self, Account, World, segment, text_of};
 
-const ROUNDS_MAX: usize = 200;
+/// How many people wait.
+pub(super) const RECEIVERS: [usize; 3] = [1, 10, 50];
+pub(super) const ROUNDS_MAX: usize = 200;
 /// Rounds before the measured ones; presence and caches come to rest meanwhile.
 const WARM_ROUNDS: usize = 3;
 /// For the last receiver's request to reach the server and be waiting there.
-const SETTLE: Duration = Duration::from_millis(30);
+pub(super) const SETTLE: Duration = Duration::from_millis(30);
 /// How long a receiver leaves an answer unread.
-const PARSE_DELAY: Duration = Duration::from_millis(20);
+pub(super) const PARSE_DELAY: Duration = Duration::from_millis(20);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 const SYNC_TIMEOUT_MS: u64 = 30_000;
 
 pub(super) async fn run(world: &mut World, sheet: &mut Sheet) -> Result<()> {
-    for receivers in [1, 10, 50] {
+    for receivers in RECEIVERS {
         let accounts = world.accounts(receivers + 1).await?;
         let figures = measure(world, &accounts)
             .await
             .with_context(|| format!("{receivers} receivers"))?;
         let server = &world.server.name;
-        let label = match receivers {
-            1 => "deliver to 1 waiting receiver".to_owned(),
-            _ => format!("deliver to the last of {receivers} waiting receivers"),
-        };
-        let id = (format!("deliver.{receivers}.ms"), label.clone());
+        let label = label(receivers);
+        let id = (time_id(receivers), label.clone());
         sheet.put(server, id, ("ms", Better::Lower), median(&figures.times_ms));
         let id = (
             format!("deliver.{receivers}.cpu"),
@@ -50,6 +49,17 @@ pub(super) async fn run(world: &mut World, sheet: &mut Sheet) -> Result<()> {
         sheet.put(server, id, ("ms", Better::Lower), cpu);
     }
     Ok(())
+}
+
+pub(super) fn time_id(receivers: usize) -> String {
+    format!("deliver.{receivers}.ms")
+}
+
+pub(super) fn label(receivers: usize) -> String {
+    match receivers {
+        1 => "deliver to 1 waiting receiver".to_owned(),
+        _ => format!("deliver to the last of {receivers} waiting receivers"),
+    }
 }
 
 struct Figures {

@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use http::Method;
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
+use super::deliver;
+use crate::clock::now;
 use crate::connection::Connection;
 use crate::floor::Floor;
-use crate::load::{Bound, load};
+use crate::load::{Bound, load, median};
 use crate::process::Usage;
-use crate::sheet::{FLOOR, Sheet};
+use crate::sheet::{Better, FLOOR, Sheet};
 
 const COUNT_MAX: u64 = 200_000;
 
@@ -55,5 +59,49 @@ pub(crate) async fn measure(folder: &Path, budget: Duration, sheet: &mut Sheet) 
         let used = Usage::read(floor.pid, folder).since(before);
         super::send::put_figures(sheet, FLOOR, ("one", "one room"), in_flight, &load, used);
     }
+    for receivers in deliver::RECEIVERS {
+        let times_ms = deliveries(&floor, receivers, budget / 2)
+            .await
+            .with_context(|| format!("{receivers} receivers"))?;
+        let id = (deliver::time_id(receivers), deliver::label(receivers));
+        sheet.put(FLOOR, id, ("ms", Better::Lower), median(&times_ms));
+    }
     Ok(())
+}
+
+/// The phase `deliver`: rest, then a message, until all that wait have it. After a rest the disk
+/// and the processor answer several times slower than under load; that is the machine's part.
+async fn deliveries(floor: &Floor, receivers: usize, budget: Duration) -> Result<Vec<f64>> {
+    let mut waiting = Vec::new();
+    for _ in 0..receivers {
+        let mut connection = Connection::new(floor.address);
+        connection.open().await?;
+        waiting.push(connection);
+    }
+    let mut sender = Connection::new(floor.address);
+    sender.open().await?;
+    let (start, mut times_ms) = (now(), Vec::new());
+    while times_ms.len() < deliver::ROUNDS_MAX && start.elapsed() < budget {
+        let mut tasks = JoinSet::new();
+        for mut connection in waiting.drain(..) {
+            tasks.spawn(async move {
+                let answer = connection.get("/sync", "token").await;
+                answer.map(|answer| (now(), answer, connection))
+            });
+        }
+        sleep(deliver::SETTLE + deliver::PARSE_DELAY).await;
+        let text = json!({ "msgtype": "m.text", "body": format!("round {}", times_ms.len()) });
+        let began = now();
+        let path = "/_matrix/client/v3/rooms/%21floor/send/m.room.message/1";
+        sender.put(path, "token", &text).await?.accepted()?;
+        let mut last = began;
+        while let Some(received) = tasks.join_next().await {
+            let (at, answer, connection) = received??;
+            ensure!(answer.json()? == text, "another message came");
+            last = last.max(at);
+            waiting.push(connection);
+        }
+        times_ms.push(last.duration_since(began).as_secs_f64() * 1000.0);
+    }
+    Ok(times_ms)
 }

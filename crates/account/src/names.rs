@@ -112,6 +112,13 @@ pub fn known_user_id(text: &str, server_name: &ServerName) -> Result<OwnedUserId
     Ok(id)
 }
 
+/// The id of today's grammar that somebody meant who wrote its localpart with capitals.
+pub fn in_small_letters(user_id: &UserId) -> OwnedUserId {
+    let localpart = localpart_for_registration(user_id.localpart());
+    let id = format!("@{localpart}:{}", user_id.server_name());
+    UserId::parse(id).unwrap_or_else(|_| user_id.to_owned())
+}
+
 /// A localpart for somebody who registers without choosing one: 10 small letters and digits,
 /// the first a letter.
 pub fn generated_localpart(random: &[u8; 10]) -> String {

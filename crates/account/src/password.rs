@@ -13,11 +13,6 @@ use serde::{Deserialize, Serialize};
 /// The longest password, in bytes; longer ones would only cost time.
 pub const PASSWORD_BYTES_MAX: usize = 512;
 
-/// How much memory is reserved for a hash at least, in KiB; what is not needed of it is never
-/// touched. The system's allocator gives blocks beyond 32 MiB straight back when they are freed,
-/// smaller ones it keeps, for each thread anew.
-const RESERVED_KIB_MIN: usize = 33 * 1024;
-
 /// What hashing a password costs (RFC 9106).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -170,8 +165,7 @@ fn argon2_of(hash: &PasswordHash) -> Option<Argon2<'static>> {
 fn compute(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Option<Output> {
     let params = argon2.params();
     let blocks = params.block_count();
-    let mut memory = Vec::with_capacity(blocks.max(RESERVED_KIB_MIN * 1024 / Block::SIZE));
-    memory.resize(blocks, Block::new());
+    let memory = vec![Block::new(); blocks];
     let mut buffer = [0; Output::MAX_LENGTH];
     let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
     let output = buffer.get_mut(..length)?;

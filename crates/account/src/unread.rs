@@ -175,6 +175,12 @@ impl Counter {
         before != (self.recent.len(), self.older.len())
     }
 
+    /// The event at `seq` was redacted: it is nothing that one is to be told of any more, as far
+    /// as it is known by itself.
+    pub fn forget(&mut self, seq: Seq) {
+        self.recent.retain(|one| one.seq != seq);
+    }
+
     /// What is unread in the main timeline.
     pub fn main(&self) -> Counted {
         self.sum(|thread| thread.is_none())

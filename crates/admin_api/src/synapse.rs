@@ -3,7 +3,9 @@
 mod federation_whitelist;
 mod join;
 mod media;
+mod object;
 mod paging;
+mod parameters;
 mod purge_history;
 mod registration_tokens;
 mod reports;
@@ -19,6 +21,9 @@ use lyceum_model::{MatrixError, User};
 use lyceum_server::administration::people;
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::json;
+
+/// How long a user id may be, in bytes (Matrix, "User identifiers").
+const USER_ID_BYTES_MAX: usize = 255;
 
 pub(crate) fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
     for add in [
@@ -62,14 +67,27 @@ async fn local_user(app: &App, named: &str, other_server: &'static str) -> Resul
 
 /// A user id in Synapse's words.
 fn user_id(text: &str) -> Result<OwnedUserId, Refusal> {
-    UserId::parse(text)
-        .map_err(|_| MatrixError::invalid_param(format!("Expected a user ID, got {text:?}")).into())
+    UserId::parse(text).map_err(|_| {
+        let why = if !text.starts_with('@') {
+            "Expected UserID string to start with '@'"
+        } else if text.len() > USER_ID_BYTES_MAX {
+            "User ID may not be longer than 255 characters"
+        } else {
+            "Expected UserID of the form '@localname:domain'"
+        };
+        MatrixError::invalid_param(why).into()
+    })
 }
 
 /// A room id in Synapse's words.
 fn room_id(text: &str) -> Result<OwnedRoomId, Refusal> {
     RoomId::parse(text)
         .map_err(|_| MatrixError::unknown(format!("{text} is not a legal room ID")).into())
+}
+
+/// A room that is looked at: what is no room id names no room.
+fn room_looked_at(text: &str) -> Result<OwnedRoomId, Refusal> {
+    RoomId::parse(text).map_err(|_| MatrixError::not_found("Room not found").into())
 }
 
 /// An empty object.

@@ -6,10 +6,12 @@ mod capabilities;
 mod delete_devices;
 mod devices;
 mod interactive_auth;
+mod key;
 mod keys;
 mod login;
 mod logout;
 mod media;
+mod mutual_rooms;
 mod object;
 mod presence;
 mod profile;
@@ -25,6 +27,7 @@ mod sync;
 mod thirdparty;
 mod user;
 mod user_directory;
+mod userinfo;
 mod users;
 mod versions;
 mod voip;
@@ -43,10 +46,12 @@ pub fn router() -> Router<Arc<App>> {
         capabilities::routes,
         delete_devices::routes,
         devices::routes,
+        key::routes,
         keys::routes,
         login::routes,
         logout::routes,
         media::routes,
+        mutual_rooms::routes,
         presence::routes,
         profile::routes,
         pushrules::routes,
@@ -60,6 +65,7 @@ pub fn router() -> Router<Arc<App>> {
         thirdparty::routes,
         user::routes,
         user_directory::routes,
+        userinfo::routes,
         users::routes,
         versions::routes,
         voip::routes,

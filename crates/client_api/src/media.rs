@@ -14,11 +14,12 @@ mod upload;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, routing::MethodRouter};
+use axum::{Router, extract::FromRequestParts, routing::MethodRouter};
 use lyceum_edge::{App, Limit, Refusal, Requester};
 use lyceum_edge::{ClientAddress, client_v1, unstable};
 use lyceum_model::{MatrixError, MediaId};
 use ruma_common::OwnedServerName;
+use serde::Deserialize;
 
 /// How long to wait for a promised file if the client does not say (specification: 20 s).
 const WAIT_MS_DEFAULT: u64 = 20_000;
@@ -80,42 +81,84 @@ enum Audience {
 /// Somebody who need not be logged in.
 type Visitor = (Result<Requester, Refusal>, ClientAddress);
 
-/// Lets a logged-in user fetch files, not too often.
-fn admit(app: &App, requester: &Requester) -> Result<Audience, Refusal> {
-    requester.limit(app, Limit::Request)?;
-    Ok(Audience::User)
+/// Who fetches a file.
+trait Fetcher: FromRequestParts<Arc<App>> + Send + 'static {
+    /// Lets them do it, not too often.
+    fn admit(&self, app: &App) -> Result<Audience, Refusal>;
+
+    /// Whether they may see what an admin keeps from being seen; asked if they say that they want
+    /// to. An error: they may not ask.
+    fn passes_quarantine(&self) -> Result<bool, Refusal>;
 }
 
-/// Lets anybody fetch files, not too often, if the server does that at all. A token counts if it
-/// is valid; a wrong one does no harm where none is needed.
-fn admit_anybody(app: &App, visitor: &Visitor) -> Result<Audience, Refusal> {
-    if !app.server.config.media.legacy_endpoints {
-        let why = "Files are given out on /_matrix/client/v1/media only";
-        return Err(MatrixError::not_found(why).into());
+impl Fetcher for Requester {
+    fn admit(&self, app: &App) -> Result<Audience, Refusal> {
+        self.limit(app, Limit::Request)?;
+        Ok(Audience::User)
     }
-    match visitor {
-        (Ok(requester), _) => requester.limit(app, Limit::Request)?,
-        (Err(_), ClientAddress(address)) => {
-            let now = app.server.clock.now();
-            app.limiter.check_address(Limit::Request, *address, now)?;
+
+    fn passes_quarantine(&self) -> Result<bool, Refusal> {
+        if !self.is_admin || self.is_provisioning() {
+            return Err(MatrixError::new(
+                400,
+                "M_UNKNOWN",
+                "Must be a server admin to bypass quarantine",
+            )
+            .into());
         }
+        Ok(true)
     }
-    Ok(Audience::Anybody)
 }
 
-/// The file of a path; a name that no file can have is of no file.
-fn media_id(server_name: OwnedServerName, media_id: String) -> Result<MediaId, Refusal> {
-    let is_allowed = (1..=MEDIA_ID_BYTES_MAX).contains(&media_id.len())
-        && media_id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    if !is_allowed {
-        return Err(MatrixError::not_found("There is no such file").into());
+impl Fetcher for Visitor {
+    /// Lets anybody fetch files if the server does that at all. A token counts if it is valid; a
+    /// wrong one does no harm where none is needed.
+    fn admit(&self, app: &App) -> Result<Audience, Refusal> {
+        if !app.server.config.media.legacy_endpoints {
+            let why = "Files are given out on /_matrix/client/v1/media only";
+            return Err(MatrixError::not_found(why).into());
+        }
+        match self {
+            (Ok(requester), _) => requester.limit(app, Limit::Request)?,
+            (Err(_), ClientAddress(address)) => {
+                let now = app.server.clock.now();
+                app.limiter.check_address(Limit::Request, *address, now)?;
+            }
+        }
+        Ok(Audience::Anybody)
     }
-    Ok(MediaId {
-        server_name,
-        media_id,
-    })
+
+    /// The old endpoints do not know of it.
+    fn passes_quarantine(&self) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+}
+
+/// A path that names a file.
+#[derive(Deserialize)]
+struct FilePath {
+    server_name: OwnedServerName,
+    media_id: String,
+    /// How it shall be called by who fetches it.
+    file_name: Option<String>,
+}
+
+impl FilePath {
+    /// The file; a name that no file can have is of no file.
+    fn media_id(&self) -> Result<MediaId, Refusal> {
+        let is_allowed = (1..=MEDIA_ID_BYTES_MAX).contains(&self.media_id.len())
+            && self
+                .media_id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if !is_allowed {
+            return Err(MatrixError::not_found("There is no such file").into());
+        }
+        Ok(MediaId {
+            server_name: self.server_name.clone(),
+            media_id: self.media_id.clone(),
+        })
+    }
 }
 
 fn wait(timeout_ms: Option<u64>) -> Duration {

@@ -7,10 +7,11 @@ mod rule;
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_account::push::RuleKind;
+use lyceum_account::push::{PushRule, PushRuleError, PushRules, RuleKind};
 use lyceum_edge::{Answer, App, Limit, Requester, Segments, client, json};
 use lyceum_model::MatrixError;
 use lyceum_server::push_rules;
+use serde_json::{Value, json};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let mut router = router;
@@ -58,6 +59,41 @@ async fn of_kind(
     Ok(json(&rules.of_kind(kind)))
 }
 
+/// A rule's kind and id, as they stand in a path.
+type RulePath = Segments<(String, String)>;
+
+/// Answers with what is asked about a rule. Of a kind that does not exist there is no rule.
+async fn read(
+    app: &App,
+    requester: &Requester,
+    Segments((kind, rule_id)): RulePath,
+    tell: impl FnOnce(&PushRule) -> Value,
+) -> Answer {
+    requester.limit(app, Limit::Request)?;
+    let kind = RuleKind::from_name(&kind);
+    let kind = kind.ok_or_else(|| MatrixError::not_found("The push rule was not found."))?;
+    let rules = push_rules::load(&app.server, &requester.user_id).await?;
+    let rule = rules.get(kind, &rule_id).map_err(MatrixError::from)?;
+    Ok(json(&tell(rule)))
+}
+
+/// Changes a rule.
+async fn change(
+    app: &App,
+    requester: &Requester,
+    Segments((kind, rule_id)): RulePath,
+    change: impl Fn(&mut PushRules, RuleKind, &str) -> Result<(), PushRuleError> + Send + Sync,
+) -> Answer {
+    requester.limit(app, Limit::Request)?;
+    let kind = kind_of(&kind)?;
+    let changed = push_rules::change(&app.server, &requester.user_id, |rules| {
+        change(rules, kind, &rule_id)
+    });
+    changed.await.map_err(MatrixError::from)?;
+    Ok(json(&json!({})))
+}
+
+/// The kind of rules that are to be changed or listed.
 fn kind_of(name: &str) -> Result<RuleKind, MatrixError> {
     let kind = RuleKind::from_name(name);
     kind.ok_or_else(|| MatrixError::invalid_param("There is no such kind of push rules"))

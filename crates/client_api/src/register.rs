@@ -106,6 +106,28 @@ async fn register_person(app: &App, address: IpAddr, body: Body) -> Answer {
         .check_address(limit, address, server.clock.now())?;
     let flows = registration::flows(server).map_err(MatrixError::from)?;
     let username = body.username.or(body.user);
+    let session_id = body
+        .auth
+        .as_ref()
+        .and_then(|auth| auth.get("session")?.as_str());
+    let session_id = session_id.map(ToOwned::to_owned);
+    if let (Some(session_id), Some(password)) = (&session_id, &body.password)
+        && let Some(user_id) = registration::registered_before(server, session_id, password).await?
+        && username
+            .as_ref()
+            .is_none_or(|name| name.eq_ignore_ascii_case(user_id.localpart()))
+    {
+        let wanted: WantedSession = body.wishes.into();
+        let issued = match body.inhibit_login {
+            Some(true) => None,
+            _ => Some(
+                registration::log_in_again(server, &user_id, &wanted)
+                    .await
+                    .map_err(MatrixError::from)?,
+            ),
+        };
+        return Ok(json(&session_answer(app, &user_id, issued.as_ref())));
+    }
     let free = async |username: Option<&str>| {
         registration::free_user_id(server, username, None)
             .await
@@ -136,6 +158,7 @@ async fn register_person(app: &App, address: IpAddr, body: Body) -> Answer {
     };
     let account = NewAccount {
         password: Some(password),
+        session_id,
         ..NewAccount::new(user_id, "registration")
     };
     make(app, account, body.inhibit_login, body.wishes, &passed).await

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Router, routing::get};
-use lyceum_edge::{Answer, App, json};
+use http::{HeaderMap, HeaderValue, header};
+use lyceum_edge::{Answer, App, Refusal, Requester, is_moodle, json};
 use serde_json::json;
 
 /// The releases of the specification that this server serves.
@@ -13,13 +14,23 @@ const VERSIONS: [&str; 26] = [
     "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 ];
 
+/// What Moodle is not told of. It knows `v1.1` to `v1.7` and takes the highest; with this one it
+/// puts an id into a room's picture and then uploads the file to another id. With those before,
+/// it uploads first and puts in the id that it got.
+const NOT_FOR_MOODLE: &str = "v1.7";
+
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     router.route("/_matrix/client/versions", get(versions))
 }
 
-async fn versions() -> Answer {
-    Ok(json(&json!({
-        "versions": VERSIONS,
+/// Moodle asks without a token; a token that is not valid does no harm, since none is needed.
+async fn versions(headers: HeaderMap, requester: Result<Requester, Refusal>) -> Answer {
+    let is_moodle =
+        is_moodle(&headers) || requester.is_ok_and(|requester| requester.is_provisioning());
+    let mut versions = VERSIONS.to_vec();
+    versions.retain(|version| !is_moodle || *version != NOT_FOR_MOODLE);
+    let mut response = json(&json!({
+        "versions": versions,
         "unstable_features": {
             "org.matrix.e2e_cross_signing": true,
             "org.matrix.msc2285.stable": true,
@@ -34,5 +45,8 @@ async fn versions() -> Answer {
             "uk.tcpip.msc4133": true,
             "uk.tcpip.msc4133.stable": true,
         },
-    })))
+    }));
+    let differs_by = HeaderValue::from_static("user-agent, authorization");
+    response.headers_mut().insert(header::VARY, differs_by);
+    Ok(response)
 }

@@ -47,14 +47,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
 impl<T: DeserializeOwned> JsonBody<T> {
     /// Reads JSON; tells apart what is no JSON (`M_NOT_JSON`) and what has a wrong shape
-    /// (`M_BAD_JSON`).
+    /// (`M_BAD_JSON`). A list would pass for a struct with its fields in order; it is refused, since
+    /// no body of this API is one.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let bytes = if bytes.trim_ascii().is_empty() {
             EMPTY_BODY
         } else {
             bytes
         };
+        let is_list = bytes.trim_ascii_start().starts_with(b"[");
         match serde_json::from_slice(bytes) {
+            Ok(_) if is_list => Err(MatrixError::bad_json("The body must be a JSON object").into()),
             Ok(value) => Ok(Self(value)),
             Err(error) if error.is_data() => {
                 Err(MatrixError::bad_json(format!("The body has a wrong shape: {error}")).into())

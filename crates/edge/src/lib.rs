@@ -16,7 +16,7 @@ pub use address::ClientAddress;
 pub use app::App;
 pub use body::{EMPTY_BODY, JsonBody, RawBody};
 pub use cors::with_cors;
-pub use provisioning::Provisioning;
+pub use provisioning::{Provisioning, is_moodle};
 pub use query::Query;
 pub use rate_limit::{Limit, RateLimiter};
 pub use refusal::{Answer, Refusal, json, json_bytes};

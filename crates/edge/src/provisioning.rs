@@ -18,16 +18,18 @@ pub enum Provisioning {
 /// The program's name as Moodle gives it.
 const MOODLE_AGENT: &str = "MoodleBot/";
 
-/// Whether the program calls itself Moodle.
-pub(crate) fn is_moodle(headers: &HeaderMap) -> bool {
+/// Whether the program calls itself Moodle. Anybody can say so: by itself it may change how
+/// something public is told, and nothing else.
+pub fn is_moodle(headers: &HeaderMap) -> bool {
     headers
         .get(header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok())
         .is_some_and(|agent| agent.starts_with(MOODLE_AGENT))
 }
 
-/// What a token that is for provisioning opens. `*` stands for one segment.
-const OPENED: [(Method, &str); 24] = [
+/// What a token that is for provisioning opens. `*` stands for one segment. (Of `/sync` it gets
+/// nothing but power levels; the endpoint sees to that.)
+const OPENED: [(Method, &str); 25] = [
     (Method::GET, "/_matrix/client/*/account/whoami"),
     (Method::POST, "/_matrix/client/*/createRoom"),
     (Method::GET, "/_matrix/client/*/rooms/*/joined_members"),
@@ -46,6 +48,7 @@ const OPENED: [(Method, &str); 24] = [
     ),
     (Method::GET, "/_matrix/client/*/rooms/*/state/m.room.topic"),
     (Method::PUT, "/_matrix/client/*/rooms/*/state/m.room.topic"),
+    (Method::GET, "/_matrix/client/*/sync"),
     (Method::GET, "/_matrix/client/*/media/config"),
     (Method::GET, "/_matrix/media/*/config"),
     (Method::POST, "/_matrix/media/*/create"),
@@ -111,7 +114,12 @@ mod tests {
             "/_matrix/client/v3/rooms/%21a/state/m.room.member/%40a%3Ab",
             false,
         );
-        check(Method::GET, "/_matrix/client/v3/sync", false);
+        check(Method::GET, "/_matrix/client/v3/sync", true);
+        check(
+            Method::POST,
+            "/_matrix/client/v3/user/%40a%3Ab/filter",
+            false,
+        );
         check(Method::GET, "/_matrix/client/v3/rooms/%21a/messages", false);
         check(
             Method::PUT,

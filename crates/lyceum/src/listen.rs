@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::Router;
 use http::{Request, Uri};
 use hyper::{body::Incoming, service::service_fn};
@@ -12,8 +12,7 @@ use hyper_util::{
 };
 use lyceum_edge::ClientAddress;
 use lyceum_server::{Server, config::Listener, supervisor::Supervisor};
-use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{ServerConfig, server::ResolvesServerCert};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -26,10 +25,14 @@ use tower_http::compression::{
 };
 use tower_service::Service;
 
+use crate::certificate::Certificate;
+
 /// How many connections a listener has at a time.
 const CONNECTIONS_MAX: usize = 20_000;
 /// How long a client may take for the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many bytes of a request or an answer a connection holds; also the longest head of a request.
+const CONNECTION_BYTES_MAX: usize = 64 * 1024;
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the listener pauses when it cannot accept (too many open files, say).
@@ -58,10 +61,11 @@ pub(crate) fn compressed(router: Router) -> Router {
 pub(crate) fn serve(
     server: &Server,
     listener: &Listener,
+    certificate: Option<&Arc<Certificate>>,
     socket: TcpListener,
     router: Router,
 ) -> anyhow::Result<()> {
-    let tls = acceptor(listener)?;
+    let tls = certificate.map(acceptor).transpose()?;
     let supervisor = server.supervisor.clone();
     let trust_forwarded_for = listener.trust_forwarded_for;
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -130,6 +134,7 @@ impl Connection {
         builder
             .http1()
             .timer(TokioTimer::new())
+            .max_buf_size(CONNECTION_BYTES_MAX)
             .header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
@@ -170,26 +175,12 @@ impl Connection {
     }
 }
 
-fn acceptor(listener: &Listener) -> anyhow::Result<Option<TlsAcceptor>> {
-    let (certificate, key) = match (&listener.tls_certificate, &listener.tls_private_key) {
-        (None, None) => return Ok(None),
-        (Some(certificate), Some(key)) => (certificate, key),
-        _ => bail!(
-            "{}: tls_certificate and tls_private_key belong together",
-            listener.bind
-        ),
-    };
-    let certificates = CertificateDer::pem_file_iter(certificate)
-        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
-        .map_err(|error| anyhow::anyhow!("{}: {error}", certificate.display()))?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| anyhow::anyhow!("{}: {error}", key.display()))?;
+fn acceptor(certificate: &Arc<Certificate>) -> anyhow::Result<TlsAcceptor> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .context("the certificate and the key do not go together")?;
+        .with_cert_resolver(Arc::clone(certificate) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -1,6 +1,7 @@
 //! The binary: reads configuration and command line, chooses the storage engine, starts and stops
 //! the server.
 
+mod certificate;
 mod commands;
 mod configuration;
 mod control;
@@ -13,9 +14,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-/// The system's allocator keeps ten times what is in use after a load; this one gives it back.
+/// The system's allocator keeps ten times what is in use after a load; this one gives it back
+/// (docs/decisions/0005-allocator.md; how soon is said in .cargo/config.toml).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A Matrix homeserver in one binary.
 #[derive(Parser)]

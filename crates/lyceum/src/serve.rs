@@ -17,7 +17,12 @@ use lyceum_storage::Store;
 use lyceum_storage_sql::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Place, configuration, control, landing, listen, metrics::Metrics};
+use crate::{
+    Place,
+    certificate::{self, Certificate},
+    configuration, control, landing, listen,
+    metrics::Metrics,
+};
 
 /// The file in the data folder that holds the registration token of the first start.
 const REGISTRATION_TOKEN_FILE: &str = "registration_token";
@@ -54,15 +59,19 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut sockets = Vec::new();
     for listener in &config.listeners {
-        sockets.push((listener.clone(), listen::bind(listener).await?));
+        let certificate = Certificate::of(listener)?;
+        sockets.push((listener.clone(), certificate, listen::bind(listener).await?));
     }
     let server = start(config).await?;
     let app = App::new(server.clone());
     let metrics = Arc::new(Metrics::default());
+    // Before anybody is answered: whoever finds the server ready may send it SIGHUP.
+    let certificates = sockets.iter().filter_map(|(_, one, _)| one.clone());
+    certificate::follow(&server, certificates.collect())?;
     control::listen(&server)?;
-    for (listener, socket) in sockets {
+    for (listener, certificate, socket) in sockets {
         let router = router(&app, &metrics, &listener.serves);
-        listen::serve(&server, &listener, socket, router)?;
+        listen::serve(&server, &listener, certificate.as_ref(), socket, router)?;
     }
     greet(&server, is_first_start, has_no_file);
     tracing::info!(
@@ -109,7 +118,11 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     }
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let url = url.clone();
-        let open = move || PostgresStore::open(&url, PostgresOptions::default());
+        let options = PostgresOptions {
+            tls_authorities: config.storage.tls_authorities.clone(),
+            ..PostgresOptions::default()
+        };
+        let open = move || PostgresStore::open(&url, &options);
         let store = tokio::task::spawn_blocking(open)
             .await?
             .context("the PostgreSQL database cannot be opened")?;

@@ -6,11 +6,13 @@ use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::task::spawn_blocking;
 
 use crate::{
+    cleaning::{self, Dropped, Lifetimes},
     durable_file::{create_directory, sync_directory},
     thumbnail::{Pool, Requested, ThumbnailAnswer, ThumbnailError, ThumbnailLimits},
     upload::Upload,
@@ -67,6 +69,8 @@ pub(crate) struct Places {
     blobs: PathBuf,
     uploads: PathBuf,
     thumbnails: PathBuf,
+    /// Blobs that nothing names, before they go.
+    unnamed: PathBuf,
 }
 
 impl Places {
@@ -84,6 +88,25 @@ impl Places {
             .join(format!("{}-{suffix}", hex(sha256)))
     }
 
+    pub(crate) fn unnamed(&self, sha256: &[u8; 32]) -> PathBuf {
+        self.unnamed.join(hex(sha256))
+    }
+
+    /// The directory of the blobs whose names begin with this byte.
+    pub(crate) fn blobs_from(&self, first: u8) -> PathBuf {
+        self.blobs.join(format!("{first:02x}"))
+    }
+
+    /// The directory of the thumbnails of blobs whose names begin with this byte.
+    pub(crate) fn thumbnails_from(&self, first: u8) -> PathBuf {
+        self.thumbnails.join(format!("{first:02x}"))
+    }
+
+    /// The directory of blobs that nothing names.
+    pub(crate) fn all_unnamed(&self) -> &Path {
+        &self.unnamed
+    }
+
     /// The directory of this blob's thumbnails, among those of others.
     fn thumbnails(&self, sha256: &[u8; 32]) -> PathBuf {
         self.thumbnails.join(&hex(sha256)[..2])
@@ -98,12 +121,14 @@ impl MediaStore {
             blobs: directory.join("blobs"),
             uploads: directory.join("uploads"),
             thumbnails: directory.join("thumbnails"),
+            unnamed: directory.join("unnamed"),
         };
         for directory in [
             directory,
             &places.blobs,
             &places.uploads,
             &places.thumbnails,
+            &places.unnamed,
         ] {
             create_directory(directory)?;
         }
@@ -155,6 +180,40 @@ impl MediaStore {
             Ok(was_there)
         });
         Ok(removed.await?)
+    }
+
+    /// The names of the blobs that begin with this byte and came, or came again, longer ago than
+    /// `age_min`.
+    pub async fn blobs(&self, first: u8, age_min: Duration) -> Result<Vec<[u8; 32]>, MediaError> {
+        let directory = self.places.blobs_from(first);
+        Ok(blocking(move || cleaning::blobs(&directory, age_min)).await?)
+    }
+
+    /// Puts a blob that nothing names out of the way, and removes its thumbnails; whether it was
+    /// there, and came longer ago than `age_min`. If the same bytes come again, they are a new
+    /// blob.
+    pub async fn set_aside(
+        &self,
+        sha256: &[u8; 32],
+        age_min: Duration,
+    ) -> Result<bool, MediaError> {
+        let places = Arc::clone(&self.places);
+        let sha256 = *sha256;
+        let moved = blocking(move || {
+            let is_moved = cleaning::set_aside(&places, &sha256, age_min)?;
+            if is_moved {
+                remove_thumbnails(&places.thumbnails(&sha256), &hex(&sha256))?;
+            }
+            Ok(is_moved)
+        });
+        Ok(moved.await?)
+    }
+
+    /// Removes thumbnails and set aside blobs whose names begin with this byte and whose time is
+    /// over, and thumbnails of blobs that are not there.
+    pub async fn drop_old(&self, first: u8, lifetimes: Lifetimes) -> Result<Dropped, MediaError> {
+        let places = Arc::clone(&self.places);
+        Ok(blocking(move || cleaning::drop_old(&places, first, lifetimes)).await?)
     }
 
     /// A small picture of a blob: from the cache, or made by one of the workers. Concurrent

@@ -6,11 +6,13 @@
 //! of pixels, memory and time. Nothing here knows Matrix ids, users, or who may see what.
 
 mod blob_store;
+mod cleaning;
 mod durable_file;
 mod thumbnail;
 mod upload;
 
 pub use blob_store::{Blob, MediaError, MediaStore};
+pub use cleaning::{Dropped, Lifetimes};
 pub use thumbnail::{
     FRAMES_MAX, Method, Requested, Size, Thumbnail, ThumbnailAnswer, ThumbnailError,
     ThumbnailLimits, WAITING_MAX, WORKERS,

@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     blob_store::{MediaError, Places, blocking},
+    cleaning::touch,
     durable_file::TemporaryFile,
 };
 
 /// How many bytes wait in memory before they are written.
-const BUFFER_BYTES: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 128 * 1024;
 
 /// A finished upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,10 @@ impl Upload {
             written.hasher.update(&buffer);
             let sha256: [u8; 32] = written.hasher.finalize().into();
             let path = places.blob(&sha256);
-            if !path.try_exists()? {
+            if path.try_exists()? {
+                // It came again, and who named it before may not any more.
+                touch(&path)?;
+            } else {
                 let mut file = match written.file {
                     Some(file) => file,
                     None => TemporaryFile::create(places.uploads())?,

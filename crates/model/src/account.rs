@@ -116,6 +116,8 @@ pub enum TicketKind {
     OpenId,
     /// The nonce of registration by shared secret.
     RegistrationNonce,
+    /// The account that was made in a session of user-interactive authentication.
+    Registered,
 }
 
 impl TicketKind {
@@ -126,6 +128,7 @@ impl TicketKind {
             Self::InteractiveAuth => 1,
             Self::OpenId => 2,
             Self::RegistrationNonce => 3,
+            Self::Registered => 4,
         }
     }
 }
@@ -512,7 +515,8 @@ pub enum AccountChange {
         /// Which.
         key_id: String,
     },
-    /// Fallback keys replace those of the same algorithms, and are unused.
+    /// Fallback keys replace those of the same algorithms, and are unused; one that is there
+    /// already stays as it is.
     PutFallbackKeys {
         /// Whose.
         user_id: OwnedUserId,
@@ -536,6 +540,13 @@ pub enum AccountChange {
     PutSignature(KeySignature),
     /// Others must fetch the user's device list anew.
     DeviceListChanged(OwnedUserId),
+    /// One user must fetch the keys of another (or their own) anew: nobody else sees what changed.
+    KeysChangedFor {
+        /// Who must.
+        viewer: OwnedUserId,
+        /// Whose keys.
+        user_id: OwnedUserId,
+    },
     /// A message waits for a device.
     SendToDevice(ToDevice),
     /// The device has everything up to this commit.

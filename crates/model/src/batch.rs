@@ -1,9 +1,16 @@
 //! The one form in which anything is written: a batch of changes with the facts it rests on.
 
-use ruma_common::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use std::collections::BTreeMap;
+
+use ruma_common::{
+    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountChange, Appended, MediaChange, MediaId, RoomChange, TicketKind, TransactionId};
+use crate::{
+    AccountChange, Appended, MediaChange, MediaId, RoomChange, SentAs, TicketKind, TransactionId,
+    TransactionOutcome, User,
+};
 
 /// The number of a commit. Positions are total and gapless: who sees one sees all below it.
 #[derive(
@@ -31,6 +38,25 @@ impl Batch {
     pub fn expect(&mut self, expect: Expect) -> &mut Self {
         self.expects.push(expect);
         self
+    }
+
+    /// As what the events were sent that came of transactions of this batch.
+    pub fn sent(&self) -> BTreeMap<&EventId, SentAs> {
+        let sent = self.changes.iter().filter_map(|change| match change {
+            Change::Room(RoomChange::Transaction {
+                id,
+                outcome: TransactionOutcome::Event(event_id),
+                ..
+            }) => {
+                let sent_as = SentAs {
+                    device_id: id.device_id.clone(),
+                    transaction_id: id.transaction_id.as_str().into(),
+                };
+                Some((&**event_id, sent_as))
+            }
+            _ => None,
+        });
+        sent.collect()
     }
 
     /// Adds a change.
@@ -61,6 +87,11 @@ pub enum Expect {
     UserAbsent(OwnedUserId),
     /// The user exists.
     UserExists(OwnedUserId),
+    /// The user's record is still this one.
+    UserIs(Box<User>),
+    /// This piece of a user's account data (of a room, if one is given) was last set by this
+    /// commit; `None`: it is not there, or was deleted.
+    AccountData(OwnedUserId, Option<OwnedRoomId>, String, Option<Position>),
     /// The alias names nothing.
     AliasAbsent(OwnedRoomAliasId),
     /// The transaction has not happened.
@@ -81,6 +112,8 @@ pub enum Expect {
     MediaAbsent(MediaId),
     /// The backup's newest version (`None`: there is none) is this one.
     NewestBackup(OwnedUserId, Option<u64>),
+    /// The backup version is there and its etag is this one: user, version, etag.
+    BackupEtag(OwnedUserId, u64, u64),
     /// A registration token is there, with this many completed registrations.
     RegistrationTokenUsed(String, u64),
     /// The server setting has this value.
@@ -158,6 +191,8 @@ pub enum Touch {
     User(OwnedUserId),
     /// The user's devices or cross-signing keys as others see them.
     DeviceList(OwnedUserId),
+    /// A user's keys as one user sees them: first whose eyes, then whose keys.
+    KeysFor(OwnedUserId, OwnedUserId),
     /// One-time or fallback keys of a device.
     OneTimeKeys(OwnedUserId, OwnedDeviceId),
     /// A message waits for a device.

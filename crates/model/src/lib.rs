@@ -22,7 +22,7 @@ pub use event::{Event, InvalidEvent, RelatesTo, StateKey};
 pub use matrix_error::MatrixError;
 pub use media::{Media, MediaChange, MediaId};
 pub use room_change::{
-    Alias, Appended, Membership, Placement, RoomChange, RoomHead, RoomHeads, Seq, StateBefore,
-    StoredEvent, TransactionId, TransactionOutcome,
+    Alias, Appended, Membership, Placement, RoomChange, RoomHead, RoomHeads, SentAs, Seq,
+    StateBefore, StoredEvent, TransactionId, TransactionOutcome,
 };
 pub use time::Timestamp;

@@ -221,6 +221,15 @@ pub struct TransactionId {
     pub transaction_id: String,
 }
 
+/// The device that sent an event, and its name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentAs {
+    /// The device; application services without one have an empty id.
+    pub device_id: OwnedDeviceId,
+    /// The transaction id.
+    pub transaction_id: Box<str>,
+}
+
 /// What came of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransactionOutcome {
@@ -243,6 +252,8 @@ pub struct StoredEvent {
     pub placement: Placement,
     /// The redaction that took its content away.
     pub redacted_because: Option<Arc<Event>>,
+    /// As what it was sent, if a client of this server sent it in a transaction.
+    pub sent_as: Option<SentAs>,
 }
 
 /// Where an appended event ended up.

@@ -43,7 +43,7 @@ pub(crate) fn content(piece: &Piece, room: &Room, signer: &Signer) -> Result<(),
         ("m.room.member" | "m.room.create" | "m.room.power_levels", None) => {
             bad(&format!("{} is state", piece.kind))
         }
-        ("m.room.power_levels", Some(_)) => power_levels(content),
+        ("m.room.power_levels", Some(_)) => power_levels(content, room),
         ("m.room.canonical_alias", Some(_)) => canonical_alias(content),
         ("m.room.tombstone", Some(_)) => match content.get("replacement_room") {
             Some(CanonicalJsonValue::String(room_id)) if *room_id != room.room_id.as_str() => {
@@ -93,8 +93,9 @@ fn member(content: &CanonicalJsonObject, key: &str) -> Result<(), Denied> {
     texts(content, &["reason"])
 }
 
-/// Integers everywhere, also in versions that would tolerate texts.
-fn power_levels(content: &CanonicalJsonObject) -> Result<(), Denied> {
+/// Integers everywhere, also in versions that would tolerate texts; and no level for creators who
+/// stand above all levels, which is a mistake in the content, whoever sends it.
+fn power_levels(content: &CanonicalJsonObject, room: &Room) -> Result<(), Denied> {
     const LEVELS: [&str; 7] = [
         "ban",
         "events_default",
@@ -121,6 +122,13 @@ fn power_levels(content: &CanonicalJsonObject) -> Result<(), Denied> {
         }
         if key == "users" && levels.keys().any(|user_id| UserId::parse(user_id).is_err()) {
             return bad("users must be named by user ids");
+        }
+        let present = room.power_levels();
+        let mut above = present.privileged().iter();
+        if key == "users" && above.any(|creator| levels.contains_key(creator.as_str())) {
+            return Err(Denied::InvalidRoomState(
+                "users must not name creators of the room, who stand above all levels".to_owned(),
+            ));
         }
     }
     Ok(())

@@ -151,6 +151,34 @@ impl Piece {
     }
 }
 
+/// A place in a room's past at which something is said only now.
+#[derive(Debug, Clone)]
+pub struct Past {
+    prev_events: Vec<OwnedEventId>,
+    depth: u64,
+    state: State,
+}
+
+impl Past {
+    /// Right after an event; `state`: the room's after it.
+    pub fn after(event: &Event, state: State) -> Self {
+        Self {
+            prev_events: vec![event.id.clone()],
+            depth: event.depth + 1,
+            state,
+        }
+    }
+
+    /// Right before an event; `state`: the room's before it.
+    pub fn before(event: &Event, state: State) -> Self {
+        Self {
+            prev_events: event.prev_events.clone(),
+            depth: event.depth,
+            state,
+        }
+    }
+}
+
 /// Appends events to a room and collects what that changes.
 #[derive(Debug)]
 pub(crate) struct Composer<'a> {
@@ -246,28 +274,67 @@ impl<'a> Composer<'a> {
         piece: Piece,
         redacts: Option<OwnedEventId>,
     ) -> Result<Arc<Event>, Denied> {
+        let (prev_heads, other_heads) = select_heads(&self.room.heads);
+        let depth = prev_heads.iter().map(|head| head.depth).max().unwrap_or(0);
+        let prev_events = prev_heads.into_iter().map(|head| head.event_id).collect();
+        let event = self.make(sender, piece, redacts, (prev_events, depth + 1), None)?;
+        self.take_in(event.clone(), other_heads);
+        Ok(event)
+    }
+
+    /// Adds an event to the room's past: judged by how things stood there, and changing nothing of
+    /// what holds now. It is no head: nothing follows it.
+    pub(crate) fn append_to_past(
+        &mut self,
+        sender: &UserId,
+        piece: Piece,
+        redacts: Option<OwnedEventId>,
+        past: &Past,
+    ) -> Result<Arc<Event>, Denied> {
+        let place = (past.prev_events.clone(), past.depth);
+        let event = self.make(sender, piece, redacts, place, Some(&past.state))?;
+        self.batch.push(RoomChange::Append {
+            event: event.clone(),
+            placement: Placement::Timeline,
+            // For who reads on, the room is what it is now.
+            state_before: self.room.present_state(),
+        });
+        self.unchanged = None;
+        self.events.push(event.clone());
+        Ok(event)
+    }
+
+    /// Makes an event at a place (what it follows, and its depth); `past`: the state there, if
+    /// that is not the present one.
+    fn make(
+        &self,
+        sender: &UserId,
+        piece: Piece,
+        redacts: Option<OwnedEventId>,
+        (prev_events, depth): (Vec<OwnedEventId>, u64),
+        past: Option<&State>,
+    ) -> Result<Arc<Event>, Denied> {
         refuse_second_creation(&piece)?;
         let room = &self.room;
+        let state = past.unwrap_or(&room.state);
         check::content(&piece, room, self.signer)?;
         let verdict = judge_ordinary(
             sender,
             &piece.kind,
             piece.state_key.as_deref(),
-            &room.state,
+            state,
             &room.rules,
         );
         let is_judged = verdict.is_some();
         verdict.transpose()?;
-        let (prev_heads, other_heads) = select_heads(&room.heads);
-        let depth = prev_heads.iter().map(|head| head.depth).max().unwrap_or(0);
         let present = piece
             .state_key
             .as_ref()
-            .and_then(|key| room.state.get(&piece.kind, key));
+            .and_then(|key| state.get(&piece.kind, key));
         let proposal = Proposal {
             room_id: Some(room.room_id.clone()),
             sender: sender.to_owned(),
-            auth_events: self.select_auth_events(sender, &piece)?,
+            auth_events: select_auth_events(sender, &piece, state, &room.rules)?,
             // The names of an entry that is replaced are shared, not stored again.
             kind: present.map_or_else(|| piece.kind.as_str().into(), |event| event.kind.clone()),
             state_key: match present {
@@ -277,15 +344,14 @@ impl<'a> Composer<'a> {
             unsigned: present.map(|event| unsigned_of(event)),
             content: piece.content,
             redacts,
-            prev_events: prev_heads.into_iter().map(|head| head.event_id).collect(),
-            depth: (depth + 1).min(DEPTH_MAX),
+            prev_events,
+            depth: depth.min(DEPTH_MAX),
             now: self.now,
         };
         let event = Arc::new(seal(proposal, &room.rules, self.signer)?);
         if !is_judged {
-            judge_by_rules(&event, &room.state, &room.rules)?;
+            judge_by_rules(&event, state, &room.rules)?;
         }
-        self.take_in(event.clone(), other_heads);
         Ok(event)
     }
 
@@ -309,40 +375,6 @@ impl<'a> Composer<'a> {
         }
         self.unchanged = None;
         self.events.push(event);
-    }
-
-    /// The state events that allow an event (Server-Server API, "Auth events selection").
-    fn select_auth_events(
-        &self,
-        sender: &UserId,
-        piece: &Piece,
-    ) -> Result<Vec<OwnedEventId>, Denied> {
-        let state = &self.room.state;
-        let rules = &self.room.rules.ruma.authorization;
-        let mut ids = Vec::with_capacity(4);
-        let mut add = |event: Option<&Arc<Event>>| ids.extend(event.map(|event| event.id.clone()));
-        if piece.kind != "m.room.member" {
-            if !rules.room_create_event_id_as_room_id {
-                add(state.get("m.room.create", ""));
-            }
-            add(state.get("m.room.power_levels", ""));
-            add(state.member(sender).map(|member| &member.event));
-            return Ok(ids);
-        }
-        let content = RawValue::from_string(canonical_text(&piece.content))
-            .expect("canonical JSON is valid JSON");
-        let kinds = auth_types_for_event(
-            &TimelineEventType::RoomMember,
-            sender,
-            piece.state_key.as_deref(),
-            &content,
-            rules,
-        )
-        .map_err(Denied::BadJson)?;
-        for (kind, key) in kinds {
-            add(state.get(&kind.to_string(), &key));
-        }
-        Ok(ids)
     }
 
     /// Adds a change that belongs to the same decision.
@@ -379,6 +411,40 @@ impl<'a> Composer<'a> {
             unchanged: None,
         }
     }
+}
+
+/// The state events that allow an event (Server-Server API, "Auth events selection").
+fn select_auth_events(
+    sender: &UserId,
+    piece: &Piece,
+    state: &State,
+    rules: &RoomRules,
+) -> Result<Vec<OwnedEventId>, Denied> {
+    let rules = &rules.ruma.authorization;
+    let mut ids = Vec::with_capacity(4);
+    let mut add = |event: Option<&Arc<Event>>| ids.extend(event.map(|event| event.id.clone()));
+    if piece.kind != "m.room.member" {
+        if !rules.room_create_event_id_as_room_id {
+            add(state.get("m.room.create", ""));
+        }
+        add(state.get("m.room.power_levels", ""));
+        add(state.member(sender).map(|member| &member.event));
+        return Ok(ids);
+    }
+    let content = RawValue::from_string(canonical_text(&piece.content))
+        .expect("canonical JSON is valid JSON");
+    let kinds = auth_types_for_event(
+        &TimelineEventType::RoomMember,
+        sender,
+        piece.state_key.as_deref(),
+        &content,
+        rules,
+    )
+    .map_err(Denied::BadJson)?;
+    for (kind, key) in kinds {
+        add(state.get(&kind.to_string(), &key));
+    }
+    Ok(ids)
 }
 
 /// A create event has no predecessors, so nothing that follows a room's heads can be one.

@@ -9,13 +9,16 @@ pub enum Denied {
     /// The rules of the room do not allow it: 403 `M_FORBIDDEN`.
     #[error("{0}")]
     Forbidden(String),
+    /// Things are not as this would change them: 403 `M_BAD_STATE`.
+    #[error("{0}")]
+    BadState(String),
     /// The content has the wrong shape, or is not canonical JSON: 400 `M_BAD_JSON`.
     #[error("{0}")]
     BadJson(String),
     /// A parameter makes no sense: 400 `M_INVALID_PARAM`.
     #[error("{0}")]
     InvalidParam(String),
-    /// The state asked for at creation contradicts itself: 400 `M_INVALID_ROOM_STATE`.
+    /// The state asked for contradicts itself or the room's creation: 400 `M_INVALID_ROOM_STATE`.
     #[error("{0}")]
     InvalidRoomState(String),
     /// The event, or one of its ids, is too large (the bytes it has): 413 `M_TOO_LARGE`.
@@ -35,6 +38,7 @@ impl From<Denied> for MatrixError {
         let message = denied.to_string();
         match denied {
             Denied::Forbidden(_) => Self::forbidden(message),
+            Denied::BadState(_) => Self::new(403, "M_BAD_STATE", message),
             Denied::BadJson(_) => Self::bad_json(message),
             Denied::InvalidParam(_) => Self::invalid_param(message),
             Denied::InvalidRoomState(_) => Self::new(400, "M_INVALID_ROOM_STATE", message),

@@ -30,7 +30,7 @@ pub use content::{
     HistoryVisibility, JoinRule, MemberContent, Tombstone, member_content, membership_of,
 };
 pub use create::{CreateRoom, Preset, RoomEntropy, create};
-pub use decision::{Decision, Draft, send};
+pub use decision::{Decision, Draft, Past, send};
 pub use denied::Denied;
 pub use membership::{
     Invite, Join, Knock, Profile, Target, authorising_member, ban, bring_in, invite, join, kick,

@@ -354,7 +354,8 @@ pub fn unban(
     now: Timestamp,
 ) -> Result<Decision, Denied> {
     if room.state.membership(&target.user_id) != Some(Membership::Ban) {
-        return Err(Denied::forbidden("the user is not banned from this room"));
+        let why = "the user is not banned from this room";
+        return Err(Denied::BadState(why.to_owned()));
     }
     remove(room, sender, target, signer, now)
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     check,
-    decision::{Composer, Decision, Draft, Piece},
+    decision::{Composer, Decision, Draft, Past, Piece},
     denied::Denied,
     pdu::redacted,
     room::Room,
@@ -20,8 +20,11 @@ use crate::{
 pub struct Redaction<'a> {
     /// The event to redact.
     pub target: &'a Event,
-    /// The redaction's content, such as `reason`; `redacts` in it is set as the version wants it.
+    /// The redaction's content, such as `reason`; `redacts` in it is set as the version wants it, and
+    /// names no other event.
     pub content: Option<Box<RawValue>>,
+    /// Where it is said, if not now: by who wrote the event and may say nothing any more.
+    pub past: Option<&'a Past>,
 }
 
 /// The target that a client names when it sends `m.room.redaction` like any other event.
@@ -44,7 +47,11 @@ pub fn redact(
     signer: &Signer,
     now: Timestamp,
 ) -> Result<Decision, Denied> {
-    let Redaction { target, content } = redaction;
+    let Redaction {
+        target,
+        content,
+        past,
+    } = redaction;
     if target.room_id != room.room_id {
         return Err(Denied::InvalidParam(
             "the event belongs to another room".to_owned(),
@@ -56,7 +63,7 @@ pub fn redact(
             target.kind
         )));
     }
-    if target.sender != sender && !room.power_levels().may_redact(sender) {
+    if target.sender != sender && (past.is_some() || !room.power_levels().may_redact(sender)) {
         return Err(Denied::forbidden(
             "only the redact level allows to redact others' events",
         ));
@@ -65,7 +72,12 @@ pub fn redact(
         Some(content) => check::object(&content)?,
         None => CanonicalJsonObject::new(),
     };
-    content.remove("redacts");
+    let named = content.remove("redacts");
+    if named.is_some_and(|named| named.as_str() != Some(target.id.as_str())) {
+        return Err(Denied::InvalidParam(
+            "the content names another event".to_owned(),
+        ));
+    }
     if room.rules.redacts_in_content() {
         let id = CanonicalJsonValue::String(target.id.to_string());
         content.insert("redacts".to_owned(), id);
@@ -76,7 +88,11 @@ pub fn redact(
         content,
     };
     let mut composer = Composer::new(room, signer, now);
-    let because = composer.append(sender, piece, Some(target.id.clone()))?;
+    let redacts = Some(target.id.clone());
+    let because = match past {
+        Some(past) => composer.append_to_past(sender, piece, redacts, past)?,
+        None => composer.append(sender, piece, redacts)?,
+    };
     let redacted = Arc::new(redacted(target, &room.rules)?);
     if let Some(key) = &target.state_key
         && room

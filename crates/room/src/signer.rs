@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use lyceum_model::Timestamp;
 use ruma_common::{
-    CanonicalJsonObject, OwnedServerName, ServerName,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
     serde::{Base64, base64::Standard},
 };
 use ruma_signatures::{Ed25519KeyPair, JsonError, KeyPair};
@@ -81,6 +82,29 @@ impl Signer {
     /// Adds a signature to a JSON object (Appendices, "Signing JSON").
     pub fn sign_json(&self, object: &mut CanonicalJsonObject) -> Result<(), JsonError> {
         ruma_signatures::sign_json(self.server_name.as_str(), &*self.key_pair, object)
+    }
+
+    /// The public key with its owner's name, signed, for others to check signatures with until then
+    /// (Server-Server API, "Publishing keys").
+    pub fn published_key(&self, valid_until: Timestamp) -> Result<CanonicalJsonObject, JsonError> {
+        let text = |text: &str| CanonicalJsonValue::String(text.to_owned());
+        let key = CanonicalJsonObject::from([("key".to_owned(), text(&self.public_key_base64()))]);
+        let keys = CanonicalJsonObject::from([(self.key_id().to_owned(), key.into())]);
+        let valid_until = i64::try_from(valid_until.0).unwrap_or(i64::MAX);
+        let mut published = CanonicalJsonObject::from([
+            ("server_name".to_owned(), text(self.server_name.as_str())),
+            ("verify_keys".to_owned(), keys.into()),
+            (
+                "old_verify_keys".to_owned(),
+                CanonicalJsonObject::new().into(),
+            ),
+            (
+                "valid_until_ts".to_owned(),
+                CanonicalJsonValue::Integer(valid_until.try_into().unwrap_or_default()),
+            ),
+        ]);
+        self.sign_json(&mut published)?;
+        Ok(published)
     }
 
     /// The signature over some bytes, in unpadded base64.

@@ -23,12 +23,71 @@ const MEMBER: &str = "m.room.member";
 /// The state of a room at one point.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    others: OrdMap<Arc<str>, OrdMap<Arc<str>, Arc<Event>>>,
+    others: OrdMap<Arc<str>, Entries>,
     members: OrdMap<Arc<str>, Member>,
     other_count: usize,
     joined: u64,
     invited: u64,
     parsed: Parsed,
+}
+
+/// The entries of one type. Most types have one, and a map takes ten times as much.
+#[derive(Debug, Clone)]
+enum Entries {
+    One(Arc<Event>),
+    Several(OrdMap<Arc<str>, Arc<Event>>),
+}
+
+impl Entries {
+    fn get(&self, key: &str) -> Option<&Arc<Event>> {
+        match self {
+            Self::One(event) => (event.state_key.as_deref() == Some(key)).then_some(event),
+            Self::Several(entries) => entries.get(key),
+        }
+    }
+
+    fn insert(&mut self, key: Arc<str>, event: Arc<Event>) -> Option<Arc<Event>> {
+        match self {
+            Self::One(held) if held.state_key.as_ref() == Some(&key) => {
+                Some(std::mem::replace(held, event))
+            }
+            Self::One(held) => {
+                let mut entries = OrdMap::new();
+                if let Some(held_key) = &held.state_key {
+                    entries.insert(held_key.clone(), held.clone());
+                }
+                entries.insert(key, event);
+                *self = Self::Several(entries);
+                None
+            }
+            Self::Several(entries) => entries.insert(key, event),
+        }
+    }
+
+    /// Takes an entry out, and whether that was the last.
+    fn remove(&mut self, key: &str) -> (Option<Arc<Event>>, bool) {
+        match self {
+            Self::One(_) => {
+                let held = self.get(key).cloned();
+                let is_last = held.is_some();
+                (held, is_last)
+            }
+            Self::Several(entries) => {
+                let removed = entries.remove(key);
+                (removed, entries.is_empty())
+            }
+        }
+    }
+
+    /// Ordered by state key.
+    fn values(&self) -> impl Iterator<Item = &Arc<Event>> {
+        let (one, several) = match self {
+            Self::One(event) => (Some(event), None),
+            Self::Several(entries) => (None, Some(entries)),
+        };
+        let several = several.into_iter().flat_map(OrdMap::values);
+        one.into_iter().chain(several)
+    }
 }
 
 /// A user's entry in a room's state.
@@ -85,8 +144,13 @@ impl State {
             return Some(replaced.event);
         }
         self.forget_parsed(&event.kind);
-        let kind = event.kind.clone();
-        let replaced = self.others.entry(kind).or_default().insert(key, event);
+        let replaced = match self.others.get_mut(&*event.kind) {
+            Some(entries) => entries.insert(key, event),
+            None => {
+                self.others.insert(event.kind.clone(), Entries::One(event));
+                None
+            }
+        };
         if replaced.is_none() {
             self.other_count += 1;
         }
@@ -101,9 +165,9 @@ impl State {
             return Some(member.event);
         }
         self.forget_parsed(kind);
-        let entries = self.others.get_mut(kind)?;
-        let removed = entries.remove(key)?;
-        if entries.is_empty() {
+        let (removed, is_last) = self.others.get_mut(kind)?.remove(key);
+        let removed = removed?;
+        if is_last {
             self.others.remove(kind);
         }
         self.other_count -= 1;
@@ -149,7 +213,7 @@ impl State {
         if kind == MEMBER {
             return Box::new(self.members.values().map(|member| &member.event));
         }
-        Box::new(self.others.get(kind).into_iter().flat_map(OrdMap::values))
+        Box::new(self.others.get(kind).into_iter().flat_map(Entries::values))
     }
 
     /// How many entries there are.

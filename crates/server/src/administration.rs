@@ -29,6 +29,8 @@ use lyceum_model::{MatrixError, Touch};
 use lyceum_storage::{CommitError, StorageError, Store};
 use std::sync::Arc;
 
+use crate::decide::MayBeStale;
+
 /// What operations of admins share.
 #[derive(Debug, Default)]
 pub struct Administration {
@@ -59,6 +61,12 @@ pub enum AdministrationError {
     /// Storage is broken.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl MayBeStale for AdministrationError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(error) if error.is_stale())
+    }
 }
 
 impl From<AdministrationError> for MatrixError {

@@ -90,8 +90,12 @@ impl Listener {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    /// `sqlite` (a file in `data_dir`) or `postgres://user@host:port/database`.
+    /// `sqlite` (a file in `data_dir`) or `postgres://user@host:port/database`, with `?sslmode=…`
+    /// encrypted.
     pub url: String,
+    /// Files with certificates (PEM) of authorities that PostgreSQL's certificate may come from,
+    /// beside those that the system knows.
+    pub tls_authorities: Vec<PathBuf>,
 }
 
 /// Who may register.
@@ -175,6 +179,10 @@ pub struct Media {
     pub pending_upload_lifetime_ms: u64,
     /// The largest picture of which thumbnails are made, in pixels.
     pub thumbnail_pixels_max: u64,
+    /// How long thumbnails are kept before they are made again; 0: for ever.
+    pub thumbnail_lifetime_ms: u64,
+    /// How long bytes that no file names lie in `media/unnamed` before they go; 0: for ever.
+    pub unnamed_lifetime_ms: u64,
 }
 
 /// How often somebody may ask. Each is a bucket: `burst` at once, `per_second` in the long run.
@@ -310,6 +318,7 @@ impl Default for Storage {
     fn default() -> Self {
         Self {
             url: "sqlite".to_owned(),
+            tls_authorities: Vec::new(),
         }
     }
 }
@@ -354,6 +363,8 @@ impl Default for Media {
             pending_uploads_max: 5,
             pending_upload_lifetime_ms: 24 * 60 * 60 * 1000,
             thumbnail_pixels_max: 32_000_000,
+            thumbnail_lifetime_ms: 30 * 24 * 60 * 60 * 1000,
+            unnamed_lifetime_ms: 7 * 24 * 60 * 60 * 1000,
         }
     }
 }
@@ -410,7 +421,7 @@ impl Default for Log {
 impl Default for Caches {
     fn default() -> Self {
         Self {
-            rooms_bytes_max: 48 * 1024 * 1024,
+            rooms_bytes_max: 24 * 1024 * 1024,
         }
     }
 }

@@ -364,6 +364,10 @@ impl Cells {
                     woken,
                 );
             }
+            Touch::KeysFor(viewer, user_id) => {
+                let touch = UserTouch::DeviceList(user_id.clone());
+                self.tell_user(position, viewer, touch, woken);
+            }
             Touch::DeviceList(user_id) => {
                 self.tell_neighbours(position, user_id, woken, &|| {
                     UserTouch::DeviceList(user_id.clone())

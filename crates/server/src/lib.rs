@@ -11,6 +11,7 @@ mod attendance;
 pub mod chance;
 pub mod clock;
 pub mod config;
+mod decide;
 pub mod encryption;
 pub mod feed;
 pub mod media;

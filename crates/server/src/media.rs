@@ -6,6 +6,7 @@
 //! it was written. Nothing here knows HTTP.
 
 mod arrivals;
+mod cleaning;
 mod find;
 mod promise;
 mod slots;
@@ -38,6 +39,7 @@ pub struct Files {
     arrivals: arrivals::Arrivals,
     slots: slots::Slots,
     accessed: Mutex<BTreeMap<MediaId, Timestamp>>,
+    cleaning: Mutex<cleaning::Place>,
     /// Held for reading from the moment bytes may be there until a record names them, and for
     /// writing while bytes that no record names are removed.
     bytes: RwLock<()>,

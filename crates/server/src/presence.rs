@@ -1,6 +1,8 @@
 //! Whether users are there (Client-Server API, "Presence").
 
-use lyceum_model::{AccountChange, MatrixError, Membership, Position, Presence, PresenceState};
+use lyceum_model::{
+    AccountChange, MatrixError, Membership, Position, Presence, PresenceState, Timestamp,
+};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 
@@ -15,9 +17,6 @@ pub enum PresenceError {
     /// The two share no room.
     #[error("no shared room")]
     NotVisible,
-    /// The user never had a presence.
-    #[error("no presence")]
-    NotFound,
     /// The status message is too long.
     #[error("the status message is too long")]
     StatusTooLong,
@@ -35,7 +34,6 @@ impl From<PresenceError> for MatrixError {
             PresenceError::NotVisible => {
                 Self::forbidden("You are not allowed to see their presence.")
             }
-            PresenceError::NotFound => Self::not_found("There is no presence of this user"),
             PresenceError::StatusTooLong => Self::invalid_param("The status message is too long"),
             PresenceError::Commit(error) => error.into(),
             PresenceError::Storage(error) => error.into(),
@@ -89,7 +87,7 @@ pub async fn set(
     Ok(())
 }
 
-/// The presence of a user, as another one may see it.
+/// The presence of a user, as another one may see it. Who never had one is offline.
 pub async fn get(
     server: &Server,
     viewer: &UserId,
@@ -99,7 +97,13 @@ pub async fn get(
         return Err(PresenceError::NotVisible);
     }
     let known = server.store.presence(&[user_id.to_owned()]).await?;
-    known.into_iter().next().ok_or(PresenceError::NotFound)
+    Ok(known.into_iter().next().unwrap_or_else(|| Presence {
+        user_id: user_id.to_owned(),
+        state: PresenceState::Offline,
+        status: None,
+        last_active: Timestamp::default(),
+        position: Position::default(),
+    }))
 }
 
 /// Whether two users are members of a common room.

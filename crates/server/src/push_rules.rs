@@ -2,11 +2,15 @@
 //! Rules"). They are kept as account data `m.push_rules`.
 
 use lyceum_account::push::{LegacyMentions, PushRuleError, PushRules};
-use lyceum_model::{AccountChange, MatrixError};
+use lyceum_model::MatrixError;
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 
-use crate::Server;
+use crate::{
+    Server,
+    accounts::account_data,
+    decide::{MayBeStale, decide},
+};
 
 /// The account data that holds them.
 pub const KIND: &str = "m.push_rules";
@@ -41,6 +45,12 @@ impl From<PushRulesError> for MatrixError {
     }
 }
 
+impl MayBeStale for PushRulesError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(error) if error.is_stale())
+    }
+}
+
 /// The rules from what is stored of them.
 pub fn rules_of(user_id: &UserId, stored: Option<&str>) -> PushRules {
     PushRules::load(user_id, stored, LegacyMentions::Absent)
@@ -53,25 +63,30 @@ pub async fn load(server: &Server, user_id: &UserId) -> Result<PushRules, Storag
     Ok(rules_of(user_id, stored.as_deref()))
 }
 
-/// Changes a user's push rules.
+/// Changes a user's push rules. `change` is called again when another node was faster.
 pub async fn change(
     server: &Server,
     user_id: &UserId,
-    change: impl FnOnce(&mut PushRules) -> Result<(), PushRuleError> + Send,
+    change: impl Fn(&mut PushRules) -> Result<(), PushRuleError> + Send + Sync,
 ) -> Result<(), PushRulesError> {
     let _turn = server.accounts.turn(user_id).await;
-    let mut rules = load(server, user_id).await?;
+    decide(|| try_change(server, user_id, &change)).await
+}
+
+async fn try_change(
+    server: &Server,
+    user_id: &UserId,
+    change: &(impl Fn(&mut PushRules) -> Result<(), PushRuleError> + Send + Sync),
+) -> Result<(), PushRulesError> {
+    let entry = server.store.account_data_entry(user_id, None, KIND).await?;
+    let stored = entry.as_ref().and_then(|entry| entry.content.as_deref());
+    let mut rules = rules_of(user_id, stored);
     change(&mut rules)?;
     let content = rules.content().to_string();
     if content.len() > RULES_BYTES_MAX {
         return Err(PushRulesError::TooMany);
     }
-    let change = AccountChange::AccountData {
-        user_id: user_id.to_owned(),
-        room_id: None,
-        kind: KIND.to_owned(),
-        content: Some(content),
-    };
-    server.commit(change).await?;
+    let read_at = entry.map(|entry| entry.position);
+    account_data::replace(server, user_id, None, KIND, read_at, content).await?;
     Ok(())
 }

@@ -9,11 +9,12 @@ mod create;
 mod directory;
 mod ephemeral;
 mod hierarchy;
-mod joined_members;
+pub mod joined_members;
 mod membership;
 mod read;
 mod relations;
 mod send;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -31,16 +32,15 @@ pub use threads::{ThreadList, ThreadsIncluded, ThreadsQuery};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use lyceum_account::push::PushEvent;
 use lyceum_model::{
-    Batch, Change, Committed, Event, Expect, MatrixError, Placement, Position, RoomChange, Seq,
-    StoredEvent, Touch, TransactionId, TransactionOutcome,
+    Batch, Change, Committed, Event, Expect, MatrixError, Placement, Position, RoomChange, SentAs,
+    Seq, StoredEvent, Touch, TransactionId,
 };
 use lyceum_room::{Decision, Denied, Room};
 use lyceum_storage::{
@@ -48,15 +48,19 @@ use lyceum_storage::{
 };
 use lyceum_sync::client_event::ClientEvent;
 use parking_lot::{Mutex, RwLock};
-use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, RoomId};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, RoomId};
+use serde_json::value::RawValue;
+
+use crate::decide::pause_before;
 
 /// How many of the newest events of a room are kept in memory.
 const RECENT_EVENTS_MAX: usize = 64;
+/// How many of them are kept in the form for push rules, too: those that many readers have yet to
+/// count.
+const PUSH_EVENTS_MAX: usize = 16;
 /// How often a decision is made again on a room that changed meanwhile: nodes that write to one
 /// room at the same time get in each other's way.
 const DECISION_ATTEMPTS_MAX: u8 = 64;
-/// From this attempt on there is a pause of some milliseconds before, so that nobody starves.
-const HASTY_ATTEMPTS: u8 = 4;
 /// How often the newest events are read again when others come meanwhile.
 const LOAD_ATTEMPTS_MAX: usize = 16;
 
@@ -66,7 +70,10 @@ pub struct Rooms {
     store: Arc<dyn Store>,
     bytes_max: usize,
     uses: AtomicU64,
+    /// What `uses` was at the last sweep.
+    uses_swept: AtomicU64,
     cells: Mutex<HashMap<OwnedRoomId, Arc<RoomCell>>>,
+    listed: directory::Listed,
     /// Transactions that are on their way; who waits for the lock waits for their end.
     transactions: Mutex<HashMap<TransactionId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -115,12 +122,7 @@ struct RoomView {
     /// Decided and handed in, not yet stored.
     pending: VecDeque<Room>,
     recent: Option<Recent>,
-    /// What clients of this node sent lately, also what is not in `recent` now.
-    sent: VecDeque<(OwnedEventId, SentAs)>,
 }
-
-/// The device that sent an event, and its name for it.
-type SentAs = (OwnedDeviceId, Box<str>);
 
 /// The newest events of a room.
 #[derive(Debug, Clone, Default)]
@@ -129,6 +131,30 @@ pub struct Recent {
     pub entries: VecDeque<Arc<TimelineEntry>>,
     /// Whether the first entry is the first of the room.
     pub is_whole: bool,
+    /// About how much memory the entries take.
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, entry: Arc<TimelineEntry>) {
+        self.bytes += entry.bytes();
+        self.entries.push_back(entry);
+        if let Some(old) = self.entries.len().checked_sub(PUSH_EVENTS_MAX + 1) {
+            self.entries[old].push_event.lock().take();
+        }
+        while self.entries.len() > RECENT_EVENTS_MAX {
+            if let Some(oldest) = self.entries.pop_front() {
+                self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            }
+            self.is_whole = false;
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(newest) = self.entries.pop_back() {
+            self.bytes = self.bytes.saturating_sub(newest.bytes());
+        }
+    }
 }
 
 /// An event as clients get it.
@@ -144,9 +170,9 @@ pub struct TimelineEntry {
     pub position: Position,
     /// The client form of the redaction that took its content.
     pub redacted_because: Option<Arc<ClientEvent>>,
-    /// The device of this node's client that sent it, with the client's name for it.
+    /// As what it was sent, if a client of this server sent it in a transaction.
     pub sent_as: Option<SentAs>,
-    push_event: OnceLock<PushEvent>,
+    push_event: Mutex<Option<Arc<PushEvent>>>,
 }
 
 impl TimelineEntry {
@@ -159,13 +185,20 @@ impl TimelineEntry {
             position,
             redacted_because: None,
             sent_as: None,
-            push_event: OnceLock::new(),
+            push_event: Mutex::default(),
         }
     }
 
-    /// The event in the form that push rules look at, made once.
-    pub fn push_event(&self) -> &PushEvent {
-        self.push_event.get_or_init(|| PushEvent::new(&self.event))
+    /// The event in the form that push rules look at; made once while it is new.
+    pub fn push_event(&self) -> Arc<PushEvent> {
+        let mut made = self.push_event.lock();
+        made.get_or_insert_with(|| Arc::new(PushEvent::new(&self.event)))
+            .clone()
+    }
+
+    /// About how many bytes it occupies in memory, without the form for push rules.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.event.bytes() + self.client.bytes()
     }
 
     /// The event as storage would tell it.
@@ -176,6 +209,7 @@ impl TimelineEntry {
             position: self.position,
             placement: Placement::Timeline,
             redacted_because: None,
+            sent_as: self.sent_as.clone(),
         }
     }
 
@@ -184,6 +218,7 @@ impl TimelineEntry {
         let because = stored.redacted_because.as_deref();
         Some(Self {
             redacted_because: because.map(|because| Arc::new(ClientEvent::new(because))),
+            sent_as: stored.sent_as.clone(),
             ..Self::new(stored.event.clone(), stored.seq?, stored.position)
         })
     }
@@ -235,6 +270,7 @@ impl From<RoomError> for MatrixError {
 pub fn denied_answer(denied: Denied) -> MatrixError {
     match denied {
         Denied::Forbidden(why) => MatrixError::forbidden(why),
+        Denied::BadState(why) => MatrixError::new(403, "M_BAD_STATE", why),
         Denied::BadJson(why) => MatrixError::bad_json(why),
         Denied::InvalidParam(why) => MatrixError::invalid_param(why),
         Denied::InvalidRoomState(why) => MatrixError::new(400, "M_INVALID_ROOM_STATE", why),
@@ -259,7 +295,9 @@ impl Rooms {
             store,
             bytes_max,
             uses: AtomicU64::new(0),
+            uses_swept: AtomicU64::new(0),
             cells: Mutex::default(),
+            listed: directory::Listed::default(),
             transactions: Mutex::default(),
         }
     }
@@ -347,22 +385,21 @@ impl Rooms {
     pub async fn recent(&self, room_id: &RoomId) -> Result<Recent, StorageError> {
         let cell = self.cell(room_id);
         for _ in 0..LOAD_ATTEMPTS_MAX {
-            let touched = {
+            let (touched, known) = {
                 let view = cell.view.read();
                 if let Some(recent) = &view.recent {
                     return Ok(recent.clone());
                 }
-                view.touched
+                (view.touched, view.committed.clone())
             };
-            let recent = self.load_recent(room_id).await?;
+            let recent = self.load_recent(room_id, known.as_ref()).await?;
             let mut view = cell.view.write();
             if view.touched == touched {
-                let recent = view.with_sent(recent);
                 view.recent = Some(recent.clone());
                 return Ok(recent);
             }
         }
-        self.load_recent(room_id).await
+        self.load_recent(room_id, None).await
     }
 
     /// Waits for the turn to decide who types in a room, and keeps it while `decide` runs.
@@ -397,7 +434,12 @@ impl Rooms {
         Ok(Some((room, self.recent(room_id).await?)))
     }
 
-    async fn load_recent(&self, room_id: &RoomId) -> Result<Recent, StorageError> {
+    /// Reads the newest events of a room; those that are in its state as `known` are not kept twice.
+    async fn load_recent(
+        &self,
+        room_id: &RoomId,
+        known: Option<&Room>,
+    ) -> Result<Recent, StorageError> {
         let page = TimelinePage {
             room_id: room_id.to_owned(),
             from: Seq(i64::MAX),
@@ -406,15 +448,21 @@ impl Rooms {
             direction: Direction::Backward,
             limit: RECENT_EVENTS_MAX / 2,
         };
-        let stored = self.store.timeline(page).await?;
+        let mut stored = self.store.timeline(page).await?;
         let is_whole = stored.len() < RECENT_EVENTS_MAX / 2;
-        let entries = stored
-            .iter()
-            .rev()
-            .filter_map(TimelineEntry::from_stored)
-            .map(Arc::new)
-            .collect();
-        Ok(Recent { entries, is_whole })
+        for stored in &mut stored {
+            if let Some(held) = known.and_then(|room| same_in_state(room, &stored.event)) {
+                stored.event = held.clone();
+            }
+        }
+        let mut recent = Recent {
+            is_whole,
+            ..Recent::default()
+        };
+        for entry in stored.iter().rev().filter_map(TimelineEntry::from_stored) {
+            recent.push(Arc::new(entry));
+        }
+        Ok(recent)
     }
 
     /// Decides about a room in its turn, hands the batch in, and waits until it is stored. `decide`
@@ -433,11 +481,7 @@ impl Rooms {
         let cell = self.cell(room_id);
         let mut stale = None;
         for attempt in 0..DECISION_ATTEMPTS_MAX {
-            if attempt >= HASTY_ATTEMPTS {
-                let [chance] = crate::chance::bytes();
-                let pause_ms = u64::from(chance % attempt);
-                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            }
+            pause_before(attempt).await;
             let mut turn = cell.turn.lock().await;
             let series = turn.series;
             let room = match turn.room.take() {
@@ -516,22 +560,23 @@ impl Rooms {
         for touch in published.touches.iter() {
             match touch {
                 Touch::Room(room_id) => {
-                    let Some(cell) = self.existing(room_id) else {
-                        continue;
-                    };
-                    let own = own
-                        .as_mut()
-                        .map(|own| own.remove(room_id).unwrap_or_default());
-                    cell.publish(own, published.position);
+                    if let Some(cell) = self.existing(room_id) {
+                        let own = own
+                            .as_mut()
+                            .map(|own| own.remove(room_id).unwrap_or_default());
+                        cell.publish(own, published.position);
+                    }
+                    self.listed.forget(room_id);
                 }
                 Touch::Redacted(room_id, event_id) => {
-                    let Some(cell) = self.existing(room_id) else {
-                        continue;
-                    };
-                    cell.publish_redaction(event_id, published);
+                    if let Some(cell) = self.existing(room_id) {
+                        cell.publish_redaction(event_id, published);
+                    }
+                    self.listed.forget(room_id);
                 }
                 Touch::Purged(room_id) => {
                     self.cells.lock().remove(room_id);
+                    self.listed.forget(room_id);
                 }
                 _ => {}
             }
@@ -558,8 +603,11 @@ impl Rooms {
         (cells.len(), cells.iter().map(|cell| cell.bytes()).sum())
     }
 
-    /// Drops the rooms that were not used for longest when there are too many bytes of them.
+    /// Drops the rooms that were not used for longest when there are too many bytes of them. Rooms
+    /// that were used since the last sweep stay, however many: they would only be read anew.
     pub fn sweep(&self) {
+        let uses = self.uses.load(Ordering::Relaxed);
+        let used_since = self.uses_swept.swap(uses, Ordering::Relaxed);
         let mut cells: Vec<_> = self.cells.lock().values().cloned().collect();
         let mut bytes: usize = cells.iter().map(|cell| cell.bytes()).sum();
         if bytes <= self.bytes_max {
@@ -567,7 +615,8 @@ impl Rooms {
         }
         cells.sort_by_key(|cell| cell.last_used.load(Ordering::Relaxed));
         for cell in cells {
-            if bytes <= self.bytes_max {
+            let is_in_use = cell.last_used.load(Ordering::Relaxed) >= used_since;
+            if bytes <= self.bytes_max || is_in_use {
                 return;
             }
             let cell_bytes = cell.bytes();
@@ -596,6 +645,11 @@ impl RoomCell {
         }
     }
 
+    /// How often commits touched the room since it came into memory.
+    fn touched(&self) -> u64 {
+        self.view.read().touched
+    }
+
     fn publish(&self, own: Option<OwnEvents>, position: Position) {
         let mut view = self.view.write();
         view.touched += 1;
@@ -617,28 +671,16 @@ impl RoomCell {
                 _ => None,
             };
         }
-        for (event, _, sent_as) in &own.timeline {
-            if let Some(sent_as) = sent_as {
-                if view.sent.len() == RECENT_EVENTS_MAX {
-                    view.sent.pop_front();
-                }
-                view.sent.push_back((event.id.clone(), sent_as.clone()));
-            }
-        }
         if let Some(recent) = &mut view.recent {
             for (event, seq, sent_as) in own.timeline {
                 // Whoever read storage between the commit and now has these events already.
                 while recent.entries.back().is_some_and(|last| last.seq >= seq) {
-                    recent.entries.pop_back();
+                    recent.pop();
                 }
-                recent.entries.push_back(Arc::new(TimelineEntry {
+                recent.push(Arc::new(TimelineEntry {
                     sent_as,
                     ..TimelineEntry::new(event, seq, position)
                 }));
-            }
-            while recent.entries.len() > RECENT_EVENTS_MAX {
-                recent.entries.pop_front();
-                recent.is_whole = false;
             }
         }
     }
@@ -661,47 +703,28 @@ impl RoomCell {
             return;
         };
         let before = &recent.entries[index];
+        let because = || because.map(|because| Arc::new(ClientEvent::new(&because)));
         let entry = TimelineEntry {
-            redacted_because: because.map(|because| Arc::new(ClientEvent::new(&because))),
+            redacted_because: before.redacted_because.clone().or_else(because),
             sent_as: before.sent_as.clone(),
             ..TimelineEntry::new(redacted, before.seq, before.position)
         };
+        recent.bytes = (recent.bytes + entry.bytes()).saturating_sub(before.bytes());
         recent.entries[index] = Arc::new(entry);
     }
 
     fn bytes(&self) -> usize {
+        /// About what a room takes beside its events.
+        const ROOM_BYTES: usize = 2_000;
         /// About what a state event and its places in maps take.
-        const STATE_EVENT_BYTES: usize = 1_800;
+        const STATE_EVENT_BYTES: usize = 2_200;
         let view = self.view.read();
         let state = view
             .committed
             .as_ref()
             .map_or(0, |room| room.state.len() * STATE_EVENT_BYTES);
-        let recent: usize = view.recent.as_ref().map_or(0, |recent| {
-            recent
-                .entries
-                .iter()
-                .map(|entry| 2 * entry.event.bytes())
-                .sum()
-        });
-        512 + state + recent
-    }
-}
-
-impl RoomView {
-    /// Events from storage, with what is known of who sent them.
-    fn with_sent(&self, mut recent: Recent) -> Recent {
-        for entry in &mut recent.entries {
-            let sent = self.sent.iter().find(|(id, _)| *id == entry.event.id);
-            if let Some((_, sent_as)) = sent {
-                *entry = Arc::new(TimelineEntry {
-                    sent_as: Some(sent_as.clone()),
-                    redacted_because: entry.redacted_because.clone(),
-                    ..TimelineEntry::new(entry.event.clone(), entry.seq, entry.position)
-                });
-            }
-        }
-        recent
+        let recent = view.recent.as_ref().map_or(0, |recent| recent.bytes);
+        ROOM_BYTES + state + recent
     }
 }
 
@@ -718,18 +741,7 @@ fn own_events(published: &Published) -> Option<BTreeMap<OwnedRoomId, OwnEvents>>
         .iter()
         .filter_map(|appended| Some((&appended.event_id, appended.seq?)))
         .collect();
-    let sent: HashMap<&OwnedEventId, &TransactionId> = batch
-        .changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Room(RoomChange::Transaction {
-                id,
-                outcome: TransactionOutcome::Event(event_id),
-                ..
-            }) => Some((event_id, id)),
-            _ => None,
-        })
-        .collect();
+    let mut sent = batch.sent();
     let mut rooms: BTreeMap<OwnedRoomId, OwnEvents> = BTreeMap::new();
     for expect in &batch.expects {
         if let Expect::RoomRevision(room_id, revision) = expect {
@@ -745,12 +757,7 @@ fn own_events(published: &Published) -> Option<BTreeMap<OwnedRoomId, OwnEvents>>
             && let Some(seq) = seqs.get(&event.id)
         {
             let room = rooms.entry(event.room_id.clone()).or_default();
-            let sent_as = sent.get(&event.id).map(|id| {
-                (
-                    id.device_id.clone(),
-                    id.transaction_id.clone().into_boxed_str(),
-                )
-            });
+            let sent_as = sent.remove(&*event.id);
             room.timeline.push((event.clone(), *seq, sent_as));
         }
     }
@@ -776,6 +783,17 @@ fn own_redaction(
         _ => None,
     });
     Some((redacted, because))
+}
+
+/// The same event where a room's state has it.
+fn same_in_state<'a>(room: &'a Room, event: &Event) -> Option<&'a Arc<Event>> {
+    let held = room.state.get(&event.kind, event.state_key.as_deref()?)?;
+    // A redaction changes what an event is, not its id.
+    let is_same = held.id == event.id
+        && held.json == event.json
+        && held.unsigned.as_deref().map(RawValue::get)
+            == event.unsigned.as_deref().map(RawValue::get);
+    is_same.then_some(held)
 }
 
 fn room_of(record: RoomRecord) -> Result<Room, StorageError> {

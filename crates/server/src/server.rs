@@ -8,9 +8,11 @@ use std::{
 };
 
 use lyceum_media_store::MediaStore;
-use lyceum_model::{AccountChange, Batch, Change, Device, Expect, MatrixError, TokenKind, User};
+use lyceum_model::{
+    AccountChange, Batch, Change, Device, Expect, MatrixError, Ticket, TicketKind, TokenKind, User,
+};
 use lyceum_room::Signer;
-use lyceum_storage::{CommitError, Published, StorageError, Store};
+use lyceum_storage::{CommitError, Published, StorageError, Store, Swept};
 use parking_lot::Mutex;
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
 
@@ -37,6 +39,8 @@ const SIGNING_KEY_SETTING: &str = "signing_key";
 const SERVER_NAME_SETTING: &str = "server_name";
 /// How precisely the last use of a device is remembered.
 const DEVICE_SEEN_PRECISION_MS: u64 = 60_000;
+/// Pause after each portion that a sweep took away, in which others write.
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 /// How many devices' last uses wait to be written.
 const DEVICES_SEEN_MAX: usize = 10_000;
 
@@ -199,6 +203,17 @@ impl Server {
         self.store.submit(batch.into()).await
     }
 
+    /// A short-lived secret whose time has not passed.
+    pub(crate) async fn valid_ticket(
+        &self,
+        kind: TicketKind,
+        key: &str,
+    ) -> Result<Option<Ticket>, StorageError> {
+        let ticket = self.store.ticket(kind, key).await?;
+        let now = self.clock.now();
+        Ok(ticket.filter(|ticket| ticket.expires > now))
+    }
+
     /// Whether a user belongs to this server.
     pub fn is_local(&self, user_id: &UserId) -> bool {
         user_id.server_name() == self.config.server_name
@@ -324,6 +339,21 @@ impl Server {
         }
     }
 
+    /// Takes off the disk what nobody can see any more, in small portions.
+    async fn sweep_storage(&self) {
+        while !self.supervisor.is_stopping() {
+            match self.store.sweep().await {
+                Ok(Swept::Nothing) => return,
+                Ok(Swept::Looked) => {}
+                Ok(Swept::Removed) => tokio::time::sleep(SWEEP_PAUSE).await,
+                Err(error) => {
+                    tracing::warn!(%error, "what nobody can see any more stays on the disk");
+                    return;
+                }
+            }
+        }
+    }
+
     fn start_ticks(self: &Arc<Self>) {
         let every = |name, seconds, tick: fn(Arc<Self>) -> TickFuture| {
             let server = Arc::downgrade(self);
@@ -355,7 +385,7 @@ impl Server {
                 server.forget_attendance().await;
             }
         });
-        every("sweep caches", 15, |server| {
+        every("sweep caches", 5, |server| {
             Box::pin(async move {
                 server.feed.sweep(server.clock.now());
                 server.rooms.sweep();
@@ -368,6 +398,12 @@ impl Server {
                     tracing::warn!(%error, "what has expired could not be removed");
                 }
             })
+        });
+        every("clean files", 60, |server| {
+            Box::pin(async move { server.clean_files().await })
+        });
+        every("sweep storage", 60, |server| {
+            Box::pin(async move { server.sweep_storage().await })
         });
         every("stop typing notices", 5, |server| {
             Box::pin(async move { server.expire_typing().await })

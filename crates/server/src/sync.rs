@@ -3,6 +3,9 @@
 //! A sync looks at what touched the user since the token, loads just that, and lets the pure rules
 //! of `lyceum_sync` choose and write the answer. With nothing to tell it waits for a touch.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -11,7 +14,7 @@ use std::{
 
 use lyceum_model::{
     AccountChange, AccountDataEntry, Event, MatrixError, Membership, Position, Receipt, Seq,
-    StateKey, StoredEvent,
+    StateKey, StoredEvent, Timestamp,
 };
 use lyceum_room::stripped_state;
 use lyceum_storage::{
@@ -20,12 +23,13 @@ use lyceum_storage::{
 };
 use lyceum_sync::{
     classic::{
-        AccountData, Counts, JoinedRoom, LeftRoom, StateAfter, StrippedRoom, SyncInput, Timeline,
-        Unread, assemble,
+        AccountData, Counts, DeviceLists, JoinedRoom, LeftRoom, StateAfter, StrippedRoom,
+        SyncInput, Timeline, Unread, assemble,
     },
     client_event::{ClientEvent, ShownEvent},
     filter::Filter,
-    presence, receipts,
+    presence::{self, PresenceEvent},
+    receipts,
     room_view::{
         self, StateBasis, StateQuestion, StateScope, TimelineCut, choose_full_state_again,
         choose_state, state_basis,
@@ -37,12 +41,14 @@ use lyceum_sync::{
 };
 use parking_lot::Mutex;
 use ruma_common::{OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use tokio::task::JoinSet;
 
 use crate::{
     Server,
     feed::{UserCell, UserTouch},
     rooms::{Reader, Recent, TimelineEntry},
     sessions::Session,
+    unread::UserReading,
 };
 
 /// How many devices are remembered between syncs.
@@ -51,6 +57,10 @@ const DEVICES_MAX: usize = 10_000;
 const SENT_MEMBERS_BYTES_MAX: usize = 16 * 1024;
 /// How many messages to a device one answer carries.
 const TO_DEVICE_MAX: usize = 500;
+/// How many rooms a task tells at least, if several share an answer.
+const ROOMS_OF_A_TASK_MIN: usize = 4;
+/// How many tasks share an answer: more than there are threads, since some begin later.
+const TASKS_MAX: usize = 16;
 /// The longest a sync waits.
 const TIMEOUT_MS_MAX: u64 = 5 * 60 * 1000;
 /// So much later a device hears of what it sent itself, so that the answer to its sending comes
@@ -113,13 +123,21 @@ impl SyncDevices {
 }
 
 /// One sync: what it is about.
-struct Syncing<'a> {
-    server: &'a Server,
-    session: &'a Session,
+struct Syncing {
+    server: Arc<Server>,
+    session: Arc<Session>,
     device_id: OwnedDeviceId,
     device: Arc<Mutex<SyncDevice>>,
-    request: &'a SyncRequest,
+    request: SyncRequest,
     cell: Arc<UserCell>,
+}
+
+/// A room that the user is in, with what is known of its news before it is looked at.
+struct RoomToTell {
+    room_id: OwnedRoomId,
+    touched: RoomTouched,
+    account_data: Vec<AccountData>,
+    receipts: Vec<Receipt>,
 }
 
 /// What touched the user, and up to where.
@@ -129,6 +147,9 @@ struct News {
     touches: Option<BTreeSet<UserTouch>>,
     /// The user's standing in all rooms, `to` or later.
     memberships: Arc<BTreeMap<OwnedRoomId, RoomMembership>>,
+    /// Whether the user was in a room at `from`, for those rooms where the touches say that their
+    /// membership changed.
+    was_joined: BTreeMap<OwnedRoomId, bool>,
 }
 
 impl News {
@@ -147,8 +168,8 @@ impl Server {
     /// Answers `GET /sync`: the body of the answer. Waits until there is something to tell, the
     /// time is over, or the server stops.
     pub async fn sync(
-        &self,
-        session: &Session,
+        self: &Arc<Self>,
+        session: &Arc<Session>,
         request: &SyncRequest,
     ) -> Result<Vec<u8>, MatrixError> {
         let device_id = session.device_id.clone().unwrap_or_else(|| "".into());
@@ -162,14 +183,14 @@ impl Server {
         loop {
             let now = self.clock.now();
             let cell = self.feed.user(&*self.store, &session.user_id, now).await?;
-            let syncing = Syncing {
-                server: self,
-                session,
+            let syncing = Arc::new(Syncing {
+                server: self.clone(),
+                session: session.clone(),
                 device_id: device_id.clone(),
                 device: device.clone(),
-                request,
+                request: request.clone(),
                 cell: cell.clone(),
-            };
+            });
             let notified = cell.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
@@ -262,7 +283,7 @@ impl Deadline for tokio::time::Instant {
     }
 }
 
-impl Syncing<'_> {
+impl Syncing {
     fn user_id(&self) -> &UserId {
         &self.session.user_id
     }
@@ -277,28 +298,36 @@ impl Syncing<'_> {
             to,
             touches,
             memberships,
+            was_joined: BTreeMap::new(),
         }
     }
 
     /// Loads what must be told.
-    async fn input(&self, mut news: News) -> Result<SyncInput, StorageError> {
-        let server = self.server;
+    async fn input(self: &Arc<Self>, mut news: News) -> Result<SyncInput, StorageError> {
+        let server = &*self.server;
         let to_device = self.to_device(&mut news).await?;
+        self.look_back(&mut news).await?;
         let now = server.clock.now();
         let next_batch = SyncToken(news.to);
         let mut input = SyncInput::new(next_batch, now, self.request.filter.clone());
         input.use_state_after = self.request.use_state_after;
         input.to_device = to_device;
         self.device.lock().sent_members.begin(self.request.since);
-        let account_data = self.account_data(&news).await?;
+        let news = Arc::new(news);
+        // Asked together: storage answers several at once.
+        let (account_data, device_lists, presence, counts) = tokio::try_join!(
+            self.account_data(&news),
+            self.device_lists(&news),
+            self.presence(&news, now),
+            self.key_counts(&news),
+        )?;
         let (global, by_room) = split_by_room(account_data);
         input.account_data = global;
-        self.rooms(&news, by_room, &mut input).await?;
-        self.device_lists(&news, &mut input).await?;
-        self.presence(&news, &mut input).await?;
-        let counts = self.key_counts(&news).await?;
+        input.device_lists = device_lists;
+        input.presence = presence;
         input.one_time_key_counts = counts.one_time;
         input.unused_fallback_key_types = counts.unused_fallback;
+        self.rooms(&news, by_room, &mut input).await?;
         Ok(input)
     }
 
@@ -400,8 +429,11 @@ impl Syncing<'_> {
         Ok(counts)
     }
 
-    async fn device_lists(&self, news: &News, input: &mut SyncInput) -> Result<(), StorageError> {
-        let Some(from) = news.from else { return Ok(()) };
+    async fn device_lists(&self, news: &News) -> Result<DeviceLists, StorageError> {
+        let mut lists = DeviceLists::default();
+        let Some(from) = news.from else {
+            return Ok(lists);
+        };
         let is_touched = news.has(|touch| {
             matches!(
                 touch,
@@ -409,33 +441,31 @@ impl Syncing<'_> {
             )
         });
         if is_touched {
-            let server = self.server;
+            let server = &*self.server;
             let changes =
                 crate::encryption::device_list_changes(server, self.user_id(), from, news.to)
                     .await?;
-            input.device_lists.changed = changes.changed;
-            input.device_lists.left = changes.left;
+            lists.changed = changes.changed;
+            lists.left = changes.left;
         }
-        Ok(())
+        Ok(lists)
     }
 
-    async fn presence(&self, news: &News, input: &mut SyncInput) -> Result<(), StorageError> {
+    async fn presence(
+        &self,
+        news: &News,
+        now: Timestamp,
+    ) -> Result<Vec<PresenceEvent>, StorageError> {
+        let mut told = Vec::new();
         if self.request.filter.presence.allows_nothing() {
-            return Ok(());
+            return Ok(told);
         }
         let store = &self.server.store;
         let found = match &news.touches {
             Some(touches) => {
-                let users: Vec<_> = touches
-                    .iter()
-                    .filter_map(|touch| match touch {
-                        UserTouch::Presence(user_id) => Some(user_id.clone()),
-                        _ => None,
-                    })
-                    .take(PRESENCE_MAX)
-                    .collect();
+                let users = self.users_with_news(news, touches).await?;
                 if users.is_empty() {
-                    return Ok(());
+                    return Ok(told);
                 }
                 store.presence(&users).await?
             }
@@ -453,16 +483,53 @@ impl Syncing<'_> {
             let is_shown = known.user_id == self.user_id()
                 || rooms.iter().any(|room| room.is_joined(&known.user_id));
             if is_shown {
-                input.presence.push(presence::event(&known, input.now));
+                told.push(presence::event(&known, now));
             }
         }
-        Ok(())
+        Ok(told)
+    }
+
+    /// Whose presence may be news: that of those who changed it, of those who came into a room of
+    /// the user's, and of the members of rooms that the user came into.
+    async fn users_with_news(
+        &self,
+        news: &News,
+        touches: &BTreeSet<UserTouch>,
+    ) -> Result<Vec<OwnedUserId>, StorageError> {
+        let mut users = BTreeSet::new();
+        for touch in touches {
+            match touch {
+                UserTouch::Presence(user_id) | UserTouch::Neighbour(_, user_id) => {
+                    users.insert(user_id.clone());
+                }
+                UserTouch::Membership(room_id) => {
+                    if self.was_joined_before(news, room_id).await? {
+                        continue;
+                    }
+                    if let Some(room) = self.server.rooms.room(room_id).await?
+                        && room.is_joined(self.user_id())
+                    {
+                        let members = room.state.joined_members();
+                        let members = members.map(|(user_id, _)| user_id.to_owned());
+                        users.extend(members.take(PRESENCE_MAX));
+                    }
+                }
+                UserTouch::Timeline(_)
+                | UserTouch::Receipts(_)
+                | UserTouch::Typing(_)
+                | UserTouch::AccountData
+                | UserTouch::ToDevice(_)
+                | UserTouch::OneTimeKeys(_)
+                | UserTouch::DeviceList(_) => {}
+            }
+        }
+        Ok(users.into_iter().take(PRESENCE_MAX).collect())
     }
 
     /// Fills in all rooms that have something to tell.
     async fn rooms(
-        &self,
-        news: &News,
+        self: &Arc<Self>,
+        news: &Arc<News>,
         mut account_data: BTreeMap<OwnedRoomId, Vec<AccountData>>,
         input: &mut SyncInput,
     ) -> Result<(), StorageError> {
@@ -480,13 +547,20 @@ impl Syncing<'_> {
             })
             .cloned()
             .collect();
-        let receipts = self.receipts(news, &touched, &joined).await?;
-        let reading = self
-            .server
-            .unread
-            .reader(&*self.server.store, self.user_id())
-            .await?;
-        for (room_id, touched) in &touched {
+        let (all_receipts, reading) = tokio::try_join!(
+            self.receipts(news, &touched, &joined),
+            self.server
+                .unread
+                .reader(&*self.server.store, self.user_id()),
+        )?;
+        let mut receipts: BTreeMap<OwnedRoomId, Vec<Receipt>> = BTreeMap::new();
+        for receipt in all_receipts {
+            let of_room = receipts.entry(receipt.room_id.clone()).or_default();
+            of_room.push(receipt);
+        }
+        let mut to_tell = Vec::with_capacity(joined.len());
+        for (room_id, touched) in touched {
+            let room_id = &room_id;
             let Some(membership) = memberships.get(room_id) else {
                 continue;
             };
@@ -496,17 +570,12 @@ impl Syncing<'_> {
             let account_data = account_data.remove(room_id).unwrap_or_default();
             let is_changed = news.from.is_none_or(|from| membership.position > from);
             match membership.membership {
-                Membership::Join => {
-                    let own: Vec<_> = receipts
-                        .iter()
-                        .filter(|receipt| receipt.room_id == *room_id)
-                        .cloned()
-                        .collect();
-                    let room = self
-                        .joined_room(news, room_id, touched, account_data, own, &reading)
-                        .await?;
-                    input.joined.extend(room);
-                }
+                Membership::Join => to_tell.push(RoomToTell {
+                    room_id: room_id.clone(),
+                    touched,
+                    account_data,
+                    receipts: receipts.remove(room_id).unwrap_or_default(),
+                }),
                 Membership::Invite | Membership::Knock => {
                     let Some(room) = self.server.rooms.room(room_id).await? else {
                         continue;
@@ -543,7 +612,45 @@ impl Syncing<'_> {
                 }
             }
         }
+        input.joined = self.joined_rooms(news, to_tell, &reading).await?;
         Ok(())
+    }
+
+    /// The rooms that the user is in, told by several threads if there are many.
+    async fn joined_rooms(
+        self: &Arc<Self>,
+        news: &Arc<News>,
+        mut to_tell: Vec<RoomToTell>,
+        reading: &Arc<UserReading>,
+    ) -> Result<Vec<JoinedRoom>, StorageError> {
+        let share = ROOMS_OF_A_TASK_MIN.max(to_tell.len().div_ceil(TASKS_MAX));
+        // Dropped with the request, if the client goes away.
+        let mut tasks = JoinSet::new();
+        while to_tell.len() >= 2 * share {
+            let part = to_tell.split_off(to_tell.len() - share);
+            let (syncing, news, reading) = (self.clone(), news.clone(), reading.clone());
+            tasks.spawn(async move { syncing.tell(&news, part, &reading).await });
+        }
+        let mut joined = self.tell(news, to_tell, reading).await?;
+        while let Some(told) = tasks.join_next().await {
+            let broken = |error| StorageError::Broken(format!("a part of a sync: {error}"));
+            joined.extend(told.map_err(broken)??);
+        }
+        joined.sort_unstable_by(|one, other| one.room_id.cmp(&other.room_id));
+        Ok(joined)
+    }
+
+    async fn tell(
+        &self,
+        news: &News,
+        to_tell: Vec<RoomToTell>,
+        reading: &Arc<UserReading>,
+    ) -> Result<Vec<JoinedRoom>, StorageError> {
+        let mut joined = Vec::with_capacity(to_tell.len());
+        for room in to_tell {
+            joined.extend(self.joined_room(news, room, reading).await?);
+        }
+        Ok(joined)
     }
 
     /// The user's standing in all rooms at the end of what is told. If it has changed since, rooms
@@ -661,18 +768,22 @@ impl Syncing<'_> {
     async fn joined_room(
         &self,
         news: &News,
-        room_id: &OwnedRoomId,
-        touched: &RoomTouched,
-        account_data: Vec<AccountData>,
-        receipts: Vec<Receipt>,
-        reading: &Arc<crate::unread::UserReading>,
+        room: RoomToTell,
+        reading: &Arc<UserReading>,
     ) -> Result<Option<JoinedRoom>, StorageError> {
-        let server = self.server;
+        let RoomToTell {
+            room_id,
+            touched,
+            account_data,
+            receipts,
+        } = room;
+        let room_id = &room_id;
+        let server = &*self.server;
         let Some((room, recent)) = server.rooms.snapshot(room_id).await? else {
             return Ok(None);
         };
         let is_new = news.from.is_none()
-            || (touched.membership && !self.was_joined(room_id, news.since()).await?);
+            || (touched.membership && !self.was_joined_before(news, room_id).await?);
         let is_whole = is_new || self.request.full_state;
         let mut joined = JoinedRoom::new(room_id.clone());
         joined.is_shown_always = is_whole;
@@ -692,7 +803,8 @@ impl Syncing<'_> {
         };
         let reader = Reader {
             user_id: self.user_id().to_owned(),
-            membership: room.state.membership(self.user_id()),
+            // At the end of what is told, that is. By now they may have left.
+            membership: Some(Membership::Join),
             room: room.clone(),
             left: None,
             ignored: reading.ignored.clone(),
@@ -742,6 +854,27 @@ impl Syncing<'_> {
             .into_iter()
             .filter(|entry| entry.room_id.as_deref() == Some(room_id));
         Ok(of_room.map(AccountData::from).collect())
+    }
+
+    /// Finds out in which of the rooms whose membership changed the user was before: more than one
+    /// part of the answer depends on it.
+    async fn look_back(&self, news: &mut News) -> Result<(), StorageError> {
+        let since = news.since();
+        for touch in news.touches.iter().flatten() {
+            if let UserTouch::Membership(room_id) = touch {
+                let was_joined = self.was_joined(room_id, since).await?;
+                news.was_joined.insert(room_id.clone(), was_joined);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the user was in a room at the time of the token from which the news are told.
+    async fn was_joined_before(&self, news: &News, room_id: &RoomId) -> Result<bool, StorageError> {
+        match news.was_joined.get(room_id) {
+            Some(was_joined) => Ok(*was_joined),
+            None => self.was_joined(room_id, news.since()).await,
+        }
     }
 
     /// Whether the user was in a room at the time of a token.
@@ -800,7 +933,7 @@ impl Syncing<'_> {
         is_whole: bool,
         joined: &mut JoinedRoom,
     ) -> Result<(), StorageError> {
-        let server = self.server;
+        let server = &*self.server;
         let filter = &self.request.filter;
         let room = &reader.room;
         let (raw, is_exhausted) = self.events_since(reader, recent, from, news.to).await?;
@@ -809,10 +942,11 @@ impl Syncing<'_> {
             room_view::TIMELINE_LIMIT_MAX,
         );
         let mut cut = TimelineCut::new(&filter.room.timeline, limit);
-        let mut memberships: HashMap<OwnedEventId, Option<Membership>> = HashMap::new();
+        // What the user was to the room at each event, in the order of offering.
+        let mut memberships = Vec::with_capacity(raw.len());
         for stored in raw.iter().rev() {
             let (is_visible, membership) = server.visibility(reader, stored).await?;
-            memberships.insert(stored.event.id.clone(), membership);
+            memberships.push((&stored.event, membership));
             // Members know the present state, whether or not they may see how it came to be.
             let is_shown = (is_visible || is_present(room, &stored.event))
                 && server
@@ -938,10 +1072,7 @@ impl Syncing<'_> {
                 invited: room.state.invited_count(),
             });
         }
-        let events = taken.events.iter().map(|stored| {
-            let membership = memberships.get(&stored.event.id).copied().flatten();
-            (stored, membership)
-        });
+        let events = with_memberships(&taken.events, &memberships);
         let device_id = Some(&*self.device_id);
         let events = server
             .show_all_among(reader, device_id, events, recent)
@@ -1268,7 +1399,7 @@ impl Syncing<'_> {
         room_id: &OwnedRoomId,
         account_data: Vec<AccountData>,
     ) -> Result<Option<LeftRoom>, StorageError> {
-        let server = self.server;
+        let server = &*self.server;
         let Some((room, recent)) = server.rooms.snapshot(room_id).await? else {
             return Ok(None);
         };
@@ -1291,10 +1422,7 @@ impl Syncing<'_> {
             room_view::TIMELINE_LIMIT_DEFAULT,
             room_view::TIMELINE_LIMIT_MAX,
         );
-        let was_joined = match news.from {
-            Some(from) => self.was_joined(room_id, from).await?,
-            None => false,
-        };
+        let was_joined = news.from.is_some() && self.was_joined_before(news, room_id).await?;
         let since_seq = match news.from {
             Some(from) if was_joined => Some(server.store.seq_at(room_id, from).await?),
             _ => None,
@@ -1316,12 +1444,15 @@ impl Syncing<'_> {
         let mut cut = TimelineCut::new(&filter.room.timeline, limit);
         let stretch = server.store.timeline(page).await?;
         let is_exhausted = stretch.len() < asked;
-        for stored in stretch {
+        // What the user was to the room at each event, in the order of offering.
+        let mut memberships = Vec::with_capacity(stretch.len());
+        for stored in &stretch {
             let is_own_leave = stored.event.id == leave_event;
-            let (is_visible, _) = server.visibility(&reader, &stored).await?;
+            let (is_visible, membership) = server.visibility(&reader, stored).await?;
+            memberships.push((&stored.event, membership));
             let is_shown =
-                is_visible || is_own_leave || self.was_present(&leave_event, &stored).await?;
-            if !cut.offer(&stored, is_shown) {
+                is_visible || is_own_leave || self.was_present(&leave_event, stored).await?;
+            if !cut.offer(stored, is_shown) {
                 break;
             }
         }
@@ -1406,7 +1537,7 @@ impl Syncing<'_> {
             account_data,
             is_shown_always: true,
         };
-        let events = taken.events.iter().map(|stored| (stored, None));
+        let events = with_memberships(&taken.events, &memberships);
         let device_id = Some(&*self.device_id);
         left.timeline.events = server
             .show_all_among(&reader, device_id, events, &recent)
@@ -1460,6 +1591,20 @@ impl RoomTouched {
             membership: true,
         }
     }
+}
+
+/// Events of a timeline with what the user was to the room at each, from what was found out of all
+/// that were offered for it, newest first.
+fn with_memberships<'a>(
+    taken: &'a [StoredEvent],
+    offered: &[(&'a Arc<Event>, Option<Membership>)],
+) -> impl Iterator<Item = (&'a StoredEvent, Option<Membership>)> + Clone {
+    let mut offered = offered.iter().rev();
+    let with = |stored: &'a StoredEvent| {
+        let found = offered.find(|(event, _)| Arc::ptr_eq(event, &stored.event));
+        (stored, found.and_then(|(_, membership)| *membership))
+    };
+    taken.iter().map(with).collect::<Vec<_>>().into_iter()
 }
 
 fn counts(counted: lyceum_account::unread::Counted) -> Counts {

@@ -14,9 +14,7 @@ use lyceum_account::{
     push::{self, CompiledRules, LegacyMentions, PushRules, RoomFacts, SharedRules, UserFacts},
     unread::{Counter, ReadScope},
 };
-use lyceum_model::{
-    AccountChange, Batch, Position, Receipt, Seq, StoredEvent, Touch, UnreadCounts,
-};
+use lyceum_model::{AccountChange, Batch, Receipt, Seq, StoredEvent, Touch, UnreadCounts};
 use lyceum_room::{Power, Room, member_content};
 use lyceum_storage::{Direction, StorageError, Store, TimelinePage};
 use parking_lot::Mutex;
@@ -198,23 +196,17 @@ impl UserReading {
             }
             None => {
                 let counter = self.first_counter(store, room, recent).await?;
-                let all = store
-                    .receipts(
-                        std::slice::from_ref(&room.room_id),
-                        Position(0),
-                        store.position(),
-                    )
-                    .await?;
-                (
-                    counter,
-                    None,
-                    own_receipts(&all, &self.user_id, &room.room_id),
-                )
+                let own = store.receipts_of(&room.room_id, &self.user_id).await?;
+                (counter, None, own)
             }
         };
         let facts = facts_of(room);
-        for entry in entries_after(store, &room.room_id, recent, counter.up_to()).await? {
-            self.add(&mut counter, room, &facts, &entry);
+        let entries = entries_after(store, &room.room_id, recent, counter.up_to()).await?;
+        for entry in &entries {
+            self.add(&mut counter, room, &facts, entry);
+        }
+        for seq in redacted_by(store, &entries).await? {
+            counter.forget(seq);
         }
         for (scope, seq) in places_of(store, &receipts).await? {
             counter.read_up_to(&scope, seq);
@@ -261,7 +253,7 @@ impl UserReading {
         let actions = if self.ignored.contains(&event.sender) {
             push::Actions::default()
         } else {
-            push::evaluate(&self.rules, entry.push_event(), &facts, &user)
+            push::evaluate(&self.rules, &entry.push_event(), &facts, &user)
         };
         counter.add(entry.seq, event.thread_root().map(|root| &**root), &actions);
     }
@@ -305,22 +297,16 @@ impl UserReading {
     ) -> Result<Seq, StorageError> {
         let last = recent.entries.back().map_or(Seq(0), |entry| entry.seq);
         let joined = match room.state.member(&self.user_id) {
-            Some(member) => {
-                let known = recent
-                    .entries
-                    .iter()
-                    .find(|entry| entry.event.id == member.event.id);
-                match known {
-                    Some(entry) => entry.seq,
-                    None => {
-                        let found = store.events(std::slice::from_ref(&member.event.id)).await?;
-                        found
-                            .first()
-                            .and_then(|stored| stored.seq)
-                            .unwrap_or_default()
-                    }
+            Some(member) => match recent.event(&member.event.id) {
+                Some(entry) => entry.seq,
+                None => {
+                    let found = store.events(std::slice::from_ref(&member.event.id)).await?;
+                    found
+                        .first()
+                        .and_then(|stored| stored.seq)
+                        .unwrap_or_default()
                 }
-            }
+            },
             None => last,
         };
         Ok(joined.max(earliest_of(recent)))
@@ -369,6 +355,26 @@ async fn entries_after(
             .cloned(),
     );
     Ok(entries)
+}
+
+/// The places of events that were redacted by some of these.
+async fn redacted_by(
+    store: &dyn Store,
+    entries: &[Arc<TimelineEntry>],
+) -> Result<Vec<Seq>, StorageError> {
+    let targets: BTreeSet<_> = entries
+        .iter()
+        .filter_map(|entry| entry.event.redacts.clone())
+        .collect();
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let targets: Vec<_> = targets.into_iter().collect();
+    let found = store.events(&targets).await?;
+    let redacted = found
+        .iter()
+        .filter(|stored| stored.redacted_because.is_some());
+    Ok(redacted.filter_map(|stored| stored.seq).collect())
 }
 
 fn own_receipts(receipts: &[Receipt], user_id: &UserId, room_id: &RoomId) -> Vec<Receipt> {

@@ -1,6 +1,8 @@
 //! What a batch touches, for whoever must wake or forget something.
 
-use lyceum_model::{AccountChange, Batch, Change, MediaChange, ReceiptKind, RoomChange, Touch};
+use lyceum_model::{
+    AccountChange, Batch, Change, CrossSigningUsage, MediaChange, ReceiptKind, RoomChange, Touch,
+};
 
 /// What `batch` touches, each once, ordered.
 pub fn touches(batch: &Batch) -> Vec<Touch> {
@@ -104,11 +106,22 @@ fn touch_account(change: &AccountChange, touches: &mut Vec<Touch>) {
         } => {
             touches.push(Touch::OneTimeKeys(user_id.clone(), device_id.clone()));
         }
+        // Nobody else is shown these two.
+        AccountChange::PutCrossSigningKey(key) if key.usage == CrossSigningUsage::UserSigning => {
+            touches.push(Touch::KeysFor(key.user_id.clone(), key.user_id.clone()));
+        }
+        AccountChange::PutSignature(signature) if signature.signer != signature.target => {
+            let (viewer, user_id) = (&signature.signer, &signature.target);
+            touches.push(Touch::KeysFor(viewer.clone(), user_id.clone()));
+        }
         AccountChange::PutCrossSigningKey(key) => {
             touches.push(Touch::DeviceList(key.user_id.clone()));
         }
         AccountChange::PutSignature(signature) => {
             touches.push(Touch::DeviceList(signature.target.clone()));
+        }
+        AccountChange::KeysChangedFor { viewer, user_id } => {
+            touches.push(Touch::KeysFor(viewer.clone(), user_id.clone()));
         }
         AccountChange::DeviceListChanged(user_id) => {
             touches.push(Touch::DeviceList(user_id.clone()));

@@ -15,5 +15,5 @@ pub use batch_touches::touches;
 pub use store::{
     ClaimableKey, CommitError, CommitTicket, Direction, KeyCounts, MediaPage, Published,
     RoomMembership, RoomPage, RoomRecord, RoomSummary, StateOf, StateSide, StateWanted,
-    StorageError, Store, TimelinePage, UserChanges, UserPage, UserSelection,
+    StorageError, Store, Swept, TimelinePage, UserChanges, UserPage, UserSelection,
 };

@@ -32,8 +32,8 @@ use ruma_common::{
 
 use crate::{
     ClaimableKey, CommitTicket, KeyCounts, MediaPage, Published, RoomMembership, RoomPage,
-    RoomRecord, RoomSummary, StateOf, StateWanted, StorageError, Store, TimelinePage, UserChanges,
-    UserPage, UserSelection, touches,
+    RoomRecord, RoomSummary, StateOf, StateWanted, StorageError, Store, Swept, TimelinePage,
+    UserChanges, UserPage, UserSelection, touches,
 };
 
 use data::Data;
@@ -131,6 +131,10 @@ impl Store for MemoryStore {
     async fn close(&self) -> Result<(), StorageError> {
         self.data.lock().is_closed = true;
         Ok(())
+    }
+
+    async fn sweep(&self) -> Result<Swept, StorageError> {
+        Ok(Swept::Nothing)
     }
 
     async fn room(&self, room_id: &RoomId) -> Result<Option<RoomRecord>, StorageError> {
@@ -235,6 +239,14 @@ impl Store for MemoryStore {
         Ok(self.now().receipts(room_ids, from, to))
     }
 
+    async fn receipts_of(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+    ) -> Result<Vec<Receipt>, StorageError> {
+        Ok(self.now().receipts_of(room_id, user_id))
+    }
+
     async fn changes_for(
         &self,
         user_id: &UserId,
@@ -266,19 +278,6 @@ impl Store for MemoryStore {
         user_ids: &[OwnedUserId],
     ) -> Result<BTreeMap<OwnedUserId, BTreeMap<String, String>>, StorageError> {
         Ok(self.now().profiles_of(user_ids))
-    }
-
-    async fn search_users(
-        &self,
-        term: &str,
-        limit: usize,
-    ) -> Result<Vec<OwnedUserId>, StorageError> {
-        let selection = UserSelection {
-            name_contains: Some(term.to_owned()),
-            ..UserSelection::default()
-        };
-        let users = self.now().users_selected(&selection, None, limit);
-        Ok(users.into_iter().map(|user| user.user_id).collect())
     }
 
     async fn devices(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Device>, StorageError> {
@@ -470,10 +469,11 @@ impl Store for MemoryStore {
 
     async fn device_list_changes(
         &self,
+        viewer: &UserId,
         from: Position,
         to: Position,
     ) -> Result<Vec<OwnedUserId>, StorageError> {
-        Ok(self.now().device_list_changes(from, to))
+        Ok(self.now().device_list_changes(viewer, from, to))
     }
 
     async fn to_device(
@@ -529,6 +529,14 @@ impl Store for MemoryStore {
 
     async fn media(&self, id: &MediaId) -> Result<Option<Media>, StorageError> {
         Ok(self.now().media.get(id).cloned())
+    }
+
+    async fn named_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<[u8; 32]>, StorageError> {
+        Ok(self.now().named_bytes(hashes))
+    }
+
+    async fn quarantine_of(&self, sha256: &[u8; 32]) -> Result<Option<OwnedUserId>, StorageError> {
+        Ok(self.now().quarantine_of(sha256))
     }
 
     async fn media_list(&self, page: MediaPage) -> Result<Vec<Media>, StorageError> {

@@ -263,6 +263,47 @@ pub fn difference<N: AsRef<[u8]>, E>(
         .collect())
 }
 
+/// Visits every node of `to` that does not lie at the same place in `from`, parents before their
+/// children. Who has visited all nodes of `from` has then visited all of `to`.
+pub fn visit_new<N: AsRef<[u8]>, E>(
+    from: NodeHash,
+    to: NodeHash,
+    load: &mut impl FnMut(&[NodeHash]) -> Result<Vec<N>, E>,
+    visit: &mut impl FnMut(NodeHash),
+) -> Result<(), TrieError<E>> {
+    // What lies at a place in `from` (it may be nothing) and in `to`.
+    let mut level = vec![(from, to)];
+    loop {
+        level.retain(|(from, to)| from != to && *to != NodeHash::EMPTY);
+        if level.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<NodeHash> = level
+            .iter()
+            .flat_map(|(from, to)| [*from, *to])
+            .filter(|hash| *hash != NodeHash::EMPTY)
+            .collect();
+        let mut nodes = load_nodes(&hashes, load)?.into_iter();
+        let mut below = Vec::new();
+        for (from, to) in level {
+            visit(to);
+            let from = if from == NodeHash::EMPTY {
+                None
+            } else {
+                nodes.next()
+            };
+            let from = match from {
+                Some(Node::Branch { children, .. }) => children,
+                Some(Node::Leaf(_)) | None => Box::new([NodeHash::EMPTY; BRANCH_WIDTH]),
+            };
+            if let Some(Node::Branch { children, .. }) = nodes.next() {
+                below.extend(from.into_iter().zip(*children));
+            }
+        }
+        level = below;
+    }
+}
+
 /// Sets an entry to a number.
 pub fn insert<N: AsRef<[u8]>, E>(
     root: NodeHash,
@@ -307,17 +348,6 @@ pub fn change<N: AsRef<[u8]>, E>(
         Some(Subtree::Branch(hash, _)) => hash,
     };
     Ok(Changed { root, new_nodes })
-}
-
-/// The nodes below a node, to find those that no root reaches any more.
-pub fn children(bytes: &[u8]) -> Vec<NodeHash> {
-    match Node::decode(bytes) {
-        Some(Node::Branch { children, .. }) => children
-            .into_iter()
-            .filter(|child| *child != NodeHash::EMPTY)
-            .collect(),
-        Some(Node::Leaf(_)) | None => Vec::new(),
-    }
 }
 
 /// A part of a map that was changed. A leaf is not kept before it is known that its parent

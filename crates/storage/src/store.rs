@@ -213,6 +213,8 @@ pub struct UserSelection {
     pub with_deactivated: bool,
     /// Only admins, or only others.
     pub is_admin: Option<bool>,
+    /// Only locked ones, or only others.
+    pub is_locked: Option<bool>,
 }
 
 /// Accounts after an account, ordered by id.
@@ -237,6 +239,17 @@ pub struct MediaPage {
     pub limit: usize,
 }
 
+/// How far [`Store::sweep`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swept {
+    /// Nothing is left to do.
+    Nothing,
+    /// Some was looked at; there may be more.
+    Looked,
+    /// Some was taken away; there may be more.
+    Removed,
+}
+
 /// Everything that is stored. Answers to questions see at least every commit whose ticket has
 /// resolved; questions with an upper position never see beyond it.
 ///
@@ -254,13 +267,16 @@ pub struct MediaPage {
 ///   already stays as it is, and the answer tells its place; but an outlier or rejected event that
 ///   comes again as timeline, history or soft-failed takes the new placement, place, state and
 ///   commit (its text stays the stored one).
+/// - An event that came of a `Transaction` of the batch that brings it (also of one behind it)
+///   remembers the device and its name for it. What is known already stays as it is.
 /// - The state after an event is the state before it with the event itself, if it is a state event
 ///   and not rejected; so it is for soft-failed ones.
 /// - `Heads` sets the present state; for each `m.room.member` entry that differs from before, the
 ///   user's standing becomes what the event says, with this commit as position. It ends where the
 ///   entry is gone or says nothing known. Being invited, joining and knocking undo forgetting.
 /// - `Redact` replaces the stored event; its place, position and states stay. A redacted event
-///   relates to what its redacted form says, mostly nothing.
+///   relates to what its redacted form says, mostly nothing. It was redacted because of the first
+///   redaction, however many follow.
 /// - `EraseEvents` takes events as if they had never come; places are not used again, and states that
 ///   later events rest on stay.
 /// - `RemoveDevice` takes the device's tokens, identity keys, one-time and fallback keys, waiting
@@ -301,6 +317,12 @@ pub trait Store: Send + Sync + Debug {
 
     /// Finishes what was handed in and closes. Nothing may be submitted afterwards.
     async fn close(&self) -> Result<(), StorageError>;
+
+    /// Takes a portion of what nobody can see any more off the disk: what purged rooms and erased
+    /// events leave behind. No answer to any question changes by it. Portions are small, commits go
+    /// in between, and what was interrupted is taken up again, also by another process. When this
+    /// is dropped before it is done, the portion may be passed over until the next sweep.
+    async fn sweep(&self) -> Result<Swept, StorageError>;
 
     // ── rooms ──
 
@@ -361,6 +383,12 @@ pub trait Store: Send + Sync + Debug {
         from: Position,
         to: Position,
     ) -> Result<Vec<Receipt>, StorageError>;
+    /// All receipts of one user in a room, ordered by kind, thread.
+    async fn receipts_of(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+    ) -> Result<Vec<Receipt>, StorageError>;
     /// What happened to a user in `(from, to]`; lists ordered by room id.
     async fn changes_for(
         &self,
@@ -382,13 +410,6 @@ pub trait Store: Send + Sync + Debug {
         &self,
         user_ids: &[OwnedUserId],
     ) -> Result<BTreeMap<OwnedUserId, BTreeMap<String, String>>, StorageError>;
-    /// Accounts that are not deactivated and whose id or display name (profile field
-    /// `displayname`) contains `term` (any case), ordered by id.
-    async fn search_users(
-        &self,
-        term: &str,
-        limit: usize,
-    ) -> Result<Vec<OwnedUserId>, StorageError>;
     /// The devices of these users, ordered by user and device id.
     async fn devices(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Device>, StorageError>;
     /// A token by its hash, also when its time has passed.
@@ -475,10 +496,11 @@ pub trait Store: Send + Sync + Debug {
     /// All signatures over keys of these users, ordered by target, target key, signer, signer's
     /// key.
     async fn signatures(&self, targets: &[OwnedUserId]) -> Result<Vec<KeySignature>, StorageError>;
-    /// Users whose device lists changed (`DeviceListChanged`) in `(from, to]`, ordered by id, each
-    /// once.
+    /// Users whose device lists changed (`DeviceListChanged`, and `KeysChangedFor` the viewer) in
+    /// `(from, to]`, ordered by id, each once.
     async fn device_list_changes(
         &self,
+        viewer: &UserId,
         from: Position,
         to: Position,
     ) -> Result<Vec<OwnedUserId>, StorageError>;
@@ -519,6 +541,11 @@ pub trait Store: Send + Sync + Debug {
     async fn media(&self, id: &MediaId) -> Result<Option<Media>, StorageError>;
     /// Files in the order of their ids (server, then name).
     async fn media_list(&self, page: MediaPage) -> Result<Vec<Media>, StorageError>;
+    /// Those of the bytes, named by their SHA-256, that the record of some file names, ordered.
+    async fn named_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<[u8; 32]>, StorageError>;
+    /// Who put a file with these bytes into quarantine, if it is still there; of several, the one
+    /// whose id comes first.
+    async fn quarantine_of(&self, sha256: &[u8; 32]) -> Result<Option<OwnedUserId>, StorageError>;
     /// How many promised uploads (with an `upload_until`) of a user have not come and are not
     /// overdue at `now` (`upload_until` is `now` or later).
     async fn pending_uploads(&self, user_id: &UserId, now: Timestamp) -> Result<u64, StorageError>;

@@ -34,6 +34,8 @@ const GROUPS: usize = 60;
 const GROUP_BATCHES_MAX: usize = 8;
 /// After so many groups all questions are compared.
 const GROUPS_COMPARED: usize = 4;
+/// Steps of the sweep after each group, so that it goes on while groups are stored.
+const GROUP_SWEEPS: usize = 3;
 /// Lines shown around the first line in which two answers differ.
 const LINES_SHOWN: usize = 12;
 
@@ -79,6 +81,9 @@ pub async fn run_seed(factory: &dyn EngineFactory, seed: u64) {
     for group in 0..GROUPS {
         run.place = format!("group {group}");
         run.submit_group().await;
+        for _ in 0..GROUP_SWEEPS {
+            run.store.sweep().await.expect("the sweep goes on");
+        }
         if group % GROUPS_COMPARED == 0 {
             run.compare().await;
         }

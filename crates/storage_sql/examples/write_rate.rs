@@ -37,7 +37,7 @@ fn main() {
                 // An empty database each time, else the rooms are there already.
                 let url = format!("{url}{in_flight}");
                 let store =
-                    Arc::new(PostgresStore::open(&url, PostgresOptions::default()).expect("it"));
+                    Arc::new(PostgresStore::open(&url, &PostgresOptions::default()).expect("it"));
                 let dynamic: Arc<dyn Store> = store.clone();
                 measure(&dynamic, in_flight, messages, || store.figures()).await;
                 store.close().await.expect("closed");

@@ -11,6 +11,7 @@ mod expects;
 mod group;
 mod rooms;
 mod state;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use lyceum_model::{Appended, Batch, Change, Expect, MediaChange, Position};
 use lyceum_storage::StorageError;
 
 pub(crate) use state::{membership_of, trie_failed};
+pub(crate) use upkeep::{EventRows, Upkeep};
 
 use crate::{
     event_body::BodyCodec,
@@ -77,10 +79,11 @@ impl<'a> Apply<'a> {
         }
         apply.ledger.counters.position += 1;
         let mut bodies = bodies.iter();
+        let sent = batch.sent();
         let mut appended = Vec::new();
         for change in &batch.changes {
             match change {
-                Change::Room(change) => apply.room(change, &mut bodies, &mut appended)?,
+                Change::Room(change) => apply.room(change, &mut bodies, &sent, &mut appended)?,
                 Change::Account(change) => apply.account(change)?,
                 Change::Media(change) => apply.media(change)?,
                 Change::Setting { key, value } => apply.setting(key, value.as_deref())?,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lyceum_model::{Event, Placement, Position, Seq, StoredEvent};
+use lyceum_model::{Event, Placement, Position, SentAs, Seq, StoredEvent};
 use lyceum_storage::StorageError;
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId};
 use sha2::{Digest, Sha256};
@@ -24,10 +24,17 @@ const REDACTED: i64 = 16;
 /// The columns that [`EventRow::read`] reads.
 macro_rules! event_columns {
     () => {
-        "number, position, placement, state_before, state_after, link, body"
+        "number, position, placement, state_before, state_after, link, body, sent_as"
     };
 }
 pub(crate) use event_columns;
+
+/// Whether an event's room was not purged. 36: see event_number.rs.
+macro_rules! is_kept {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM purged_rooms p WHERE p.room = (number >> 36))"
+    };
+}
 
 /// An event as it lies in the table.
 #[derive(Debug, Clone)]
@@ -40,6 +47,7 @@ pub(crate) struct EventRow {
     pub(crate) state_after: Option<i64>,
     pub(crate) link: Option<i64>,
     pub(crate) body: Vec<u8>,
+    pub(crate) sent_as: Option<Vec<u8>>,
 }
 
 impl EventRow {
@@ -54,6 +62,7 @@ impl EventRow {
             state_after: row.take(4)?,
             link: row.take(5)?,
             body: row.take(6)?,
+            sent_as: row.take(7)?,
         })
     }
 
@@ -113,14 +122,20 @@ pub(crate) fn rows_by_id<'a>(
         let rows = match hashes[..] {
             // The most frequent question; a list would cost more.
             [hash] => sql.query(
-                concat!("SELECT ", event_columns!(), " FROM events WHERE hash = ?1"),
+                concat!(
+                    "SELECT ",
+                    event_columns!(),
+                    " FROM events WHERE hash = ?1 AND ",
+                    is_kept!()
+                ),
                 params![hash],
             )?,
             _ => sql.query(
                 concat!(
                     "SELECT ",
                     event_columns!(),
-                    " FROM events WHERE hash IN (?1[])"
+                    " FROM events WHERE hash IN (?1[]) AND ",
+                    is_kept!()
                 ),
                 params![&hashes],
             )?,
@@ -236,17 +251,38 @@ pub(crate) fn to_stored(
         .collect();
     let redactions = redactions_of(sql, codec, &redacted)?;
     let events = to_events(sql, codec, &rows)?;
-    Ok(rows
-        .iter()
-        .zip(events)
-        .map(|(row, event)| StoredEvent {
+    let stored = |(row, event): (&EventRow, Arc<Event>)| -> Result<_, StorageError> {
+        Ok(StoredEvent {
             event,
             seq: row.seq(),
             position: row.position,
             placement: row.placement,
             redacted_because: redactions.get(&row.number).cloned(),
+            sent_as: row.sent_as.as_deref().map(sent_as_of).transpose()?,
         })
-        .collect())
+    };
+    rows.iter().zip(events).map(stored).collect()
+}
+
+/// Stands between a device id and a transaction id; no UTF-8 text has it.
+const SENT_AS_SEPARATOR: u8 = 255;
+
+/// As what an event was sent, in the form of the column.
+pub(crate) fn sent_as_bytes(sent_as: &SentAs) -> Vec<u8> {
+    let device_id = sent_as.device_id.as_bytes();
+    let parts = [device_id, sent_as.transaction_id.as_bytes()];
+    parts.join(&SENT_AS_SEPARATOR)
+}
+
+fn sent_as_of(bytes: &[u8]) -> Result<SentAs, StorageError> {
+    let broken = || StorageError::Broken("as what an event was sent".to_owned());
+    let mut parts = bytes.splitn(2, |byte| *byte == SENT_AS_SEPARATOR);
+    let mut text = || std::str::from_utf8(parts.next()?).ok();
+    let (device_id, transaction_id) = text().zip(text()).ok_or_else(broken)?;
+    Ok(SentAs {
+        device_id: device_id.into(),
+        transaction_id: transaction_id.into(),
+    })
 }
 
 /// The known redaction events of redacted events, by the numbers of the redacted.

@@ -28,6 +28,12 @@ pub(crate) struct Counters {
     pub(crate) users: i64,
     pub(crate) rooms: i64,
     pub(crate) roots: i64,
+    /// The newest sweep of states that has begun.
+    pub(crate) sweep: i64,
+    /// How often something was taken out of rooms, and how often that was when the newest whole
+    /// sweep began.
+    pub(crate) removals: i64,
+    pub(crate) removals_swept: i64,
 }
 
 impl Counters {
@@ -41,6 +47,9 @@ impl Counters {
                 "users" => counters.users = value,
                 "rooms" => counters.rooms = value,
                 "roots" => counters.roots = value,
+                "sweep" => counters.sweep = value,
+                "removals" => counters.removals = value,
+                "removals_swept" => counters.removals_swept = value,
                 _ => {}
             }
         }
@@ -48,12 +57,15 @@ impl Counters {
     }
 
     /// Names and values.
-    pub(crate) fn list(&self) -> [(&'static str, i64); 4] {
+    pub(crate) fn list(&self) -> [(&'static str, i64); 7] {
         [
             ("position", self.position),
             ("users", self.users),
             ("rooms", self.rooms),
             ("roots", self.roots),
+            ("sweep", self.sweep),
+            ("removals", self.removals),
+            ("removals_swept", self.removals_swept),
         ]
     }
 }
@@ -183,6 +195,7 @@ pub(crate) struct NewEvent {
     pub(crate) state_after: Option<i64>,
     pub(crate) link: Option<i64>,
     pub(crate) body: Arc<[u8]>,
+    pub(crate) sent_as: Option<Vec<u8>>,
 }
 
 /// A relation that waits to be written.
@@ -226,6 +239,9 @@ pub(crate) struct Ledger {
     pub(crate) rooms: HashMap<OwnedRoomId, RoomEntry>,
     /// `None`: not known, as far as this group goes.
     pub(crate) places: HashMap<OwnedEventId, Option<Place>>,
+    /// Events that this group noted as not known: few, so that the end of a group need not look
+    /// through all places, which costs as much as a small commit and the processor's caches.
+    placeless: Vec<OwnedEventId>,
     /// Whether a transaction has happened.
     pub(crate) transactions: HashMap<[u8; 16], bool>,
     pub(crate) root_numbers: HashMap<NodeHash, i64>,
@@ -255,7 +271,11 @@ impl Ledger {
         self.stored_counters = self.counters;
         self.fresh.clear();
         self.transactions.clear();
-        self.places.retain(|_, place| place.is_some());
+        for event_id in self.placeless.drain(..) {
+            if self.places.get(&event_id).is_some_and(Option::is_none) {
+                self.places.remove(&event_id);
+            }
+        }
         if self.places.len() > ENTRIES_MAX {
             self.places.clear();
         }
@@ -269,6 +289,14 @@ impl Ledger {
             self.root_numbers.clear();
             self.root_hashes.clear();
         }
+    }
+
+    /// Notes where an event stands; `None`: it is not known, as far as this group goes.
+    pub(crate) fn note_place(&mut self, event_id: OwnedEventId, place: Option<Place>) {
+        if place.is_none() {
+            self.placeless.push(event_id.clone());
+        }
+        self.places.insert(event_id, place);
     }
 
     /// The number of a user, if they have one.

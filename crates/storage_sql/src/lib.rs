@@ -15,6 +15,7 @@ mod migrations;
 mod node_cache;
 mod postgres;
 mod postgres_session;
+mod postgres_tls;
 mod publisher;
 mod questions;
 mod readers;
@@ -22,6 +23,7 @@ mod sql;
 mod sqlite;
 mod sqlite_session;
 mod store;
+mod sweep;
 mod transaction_key;
 mod writer;
 

@@ -8,7 +8,12 @@ use lyceum_storage::StorageError;
 use crate::sql::{Session, params};
 
 /// All migrations; the first one is number 1.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+    include_str!("../migrations/0003.sql"),
+    include_str!("../migrations/0004.sql"),
+];
 
 /// Brings the database to the present schema. The caller holds a write transaction.
 pub(crate) fn migrate(session: &mut dyn Session) -> Result<(), StorageError> {

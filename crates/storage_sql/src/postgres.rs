@@ -6,6 +6,7 @@
 //! read it. Whatever a node knows is forgotten when it finds that another one has written.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,12 +20,13 @@ use lyceum_model::{Position, Touch};
 use lyceum_storage::{Published, StorageError};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection};
+use tokio_postgres::{AsyncMessage, Client, Connection};
 
 use crate::{
     ledger::{Counters, Ledger},
     migrations::migrate,
-    postgres_session::{PostgresSession, config_of, failed, runtime},
+    postgres_session::{PostgresSession, failed, runtime},
+    postgres_tls::Address,
     publisher::{Publisher, Turn},
     readers::OpenSession,
     sql::{Param, Session, Sql, params},
@@ -45,15 +47,20 @@ const TRIM_PAUSE: Duration = Duration::from_secs(60);
 const TRIM_ROUNDS_MAX: u32 = 50;
 
 /// How a PostgreSQL store is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PostgresOptions {
     /// How many threads, with a connection each, answer questions.
     pub readers: usize,
+    /// Files with certificates (PEM) of authorities that are believed beside the system's.
+    pub tls_authorities: Vec<PathBuf>,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { readers: READERS }
+        Self {
+            readers: READERS,
+            tls_authorities: Vec::new(),
+        }
     }
 }
 
@@ -68,13 +75,13 @@ pub struct Postgres {
 pub type PostgresStore = SqlStore<Postgres>;
 
 impl PostgresStore {
-    /// Opens the database at `postgres://user@host:port/database`.
-    pub fn open(url: &str, options: PostgresOptions) -> Result<Self, StorageError> {
-        let config = config_of(url)?;
+    /// Opens the database at `postgres://user@host:port/database`, with `?sslmode=…` encrypted.
+    pub fn open(url: &str, options: &PostgresOptions) -> Result<Self, StorageError> {
+        let address = Address::parse(url, &options.tls_authorities)?;
         // Its runtime must not be started inside the caller's.
         let (session, ledger) = std::thread::scope(|scope| {
             scope
-                .spawn(|| prepare(&config))
+                .spawn(|| prepare(&address))
                 .join()
                 .unwrap_or_else(|_| Err(StorageError::Broken("opening failed inside".to_owned())))
         })?;
@@ -87,14 +94,14 @@ impl PostgresStore {
         });
         let follower_thread = {
             let follower = Arc::clone(&follower);
-            let config = config.clone();
+            let address = address.clone();
             std::thread::Builder::new()
                 .name("storage-follow".to_owned())
-                .spawn(move || follower.run(&config))
+                .spawn(move || follower.run(&address))
                 .map_err(|error| StorageError::Broken(format!("no thread: {error}")))?
         };
         let engine = PostgresWriter {
-            config: config.clone(),
+            address: address.clone(),
             session: Some(session),
         };
         let own = Postgres {
@@ -102,14 +109,21 @@ impl PostgresStore {
             follower_thread: Mutex::new(Some(follower_thread)),
         };
         let open: Arc<OpenSession> = Arc::new(move || -> Result<Box<dyn Session>, StorageError> {
-            Ok(Box::new(PostgresSession::open(&config)?))
+            Ok(Box::new(PostgresSession::open(&address)?))
         });
-        Self::start(own, parts, engine, Some(ledger), options.readers, &open)
+        Self::start(
+            own,
+            parts,
+            engine,
+            Some(ledger),
+            (options.readers, &open),
+            None,
+        )
     }
 }
 
-fn prepare(config: &Config) -> Result<(PostgresSession, Ledger), StorageError> {
-    let mut session = PostgresSession::open(config)?;
+fn prepare(address: &Address) -> Result<(PostgresSession, Ledger), StorageError> {
+    let mut session = PostgresSession::open(address)?;
     session.begin_write()?;
     migrate(&mut session)?;
     let ledger = Ledger::read(&mut session)?;
@@ -129,7 +143,7 @@ impl Own for Postgres {
 }
 
 struct PostgresWriter {
-    config: Config,
+    address: Address,
     session: Option<PostgresSession>,
 }
 
@@ -163,7 +177,7 @@ impl PostgresWriter {
             .is_none_or(|session| !session.is_alive())
         {
             self.session = None;
-            self.session = Some(PostgresSession::open(&self.config)?);
+            self.session = Some(PostgresSession::open(&self.address)?);
         }
         self.session
             .as_mut()
@@ -203,7 +217,9 @@ impl Engine for PostgresWriter {
             .as_mut()
             .ok_or_else(|| StorageError::Unreachable("no connection".to_owned()))?;
         let (Some(first), Some(last)) = (published.first(), published.last()) else {
-            return Err(StorageError::Broken("an empty group".to_owned()));
+            // Nothing that anybody could see.
+            session.commit()?;
+            return Ok(Vec::new());
         };
         let mut foreign: Vec<Published> = Vec::new();
         if first.position.0 > turn.position().0 + 1 {
@@ -275,7 +291,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(&self, config: &Config) {
+    fn run(&self, address: &Address) {
         let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -285,10 +301,7 @@ impl Follower {
         };
         while !self.is_closed.load(Ordering::Acquire) {
             let result = runtime.block_on(async {
-                let (client, connection) = config
-                    .connect(tokio_postgres::NoTls)
-                    .await
-                    .map_err(failed)?;
+                let (client, connection) = address.connect().await?;
                 runtime.spawn(forward_notices(
                     connection,
                     Arc::clone(&self.look),

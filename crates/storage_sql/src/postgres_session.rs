@@ -10,26 +10,27 @@ use std::{
     collections::HashMap,
     future::{Future, poll_fn},
     task::Poll,
-    time::Duration,
 };
 
 use bytes::BytesMut;
 use lyceum_storage::StorageError;
 use tokio::runtime::Runtime;
 use tokio_postgres::{
-    Client, Config, Statement,
+    Client, Statement,
     error::SqlState,
     types::{IsNull, ToSql, Type, to_sql_checked},
 };
 
 use crate::{
     migrations::for_postgres,
+    postgres_tls::Address,
     sql::{Insert, Param, Row, Session, Sql, Value},
 };
 
 /// The advisory lock under which everything is written: "lyceum".
 const WRITE_LOCK: i64 = 0x6c79_6365_756d;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The advisory lock of the one connection that sweeps.
+const SWEEP_LOCK: i64 = WRITE_LOCK + 1;
 /// How many rows one `INSERT` may have; statements of these sizes are prepared.
 const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
@@ -53,20 +54,6 @@ impl std::fmt::Debug for PostgresSession {
     }
 }
 
-/// How a database is reached.
-pub(crate) fn config_of(url: &str) -> Result<Config, StorageError> {
-    let mut config: Config = url
-        .parse()
-        .map_err(|error| StorageError::Broken(format!("the address of the database: {error}")))?;
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
-    }
-    if config.get_application_name().is_none() {
-        config.application_name("lyceum");
-    }
-    Ok(config)
-}
-
 /// A runtime for one connection.
 pub(crate) fn runtime() -> Result<Runtime, StorageError> {
     tokio::runtime::Builder::new_current_thread()
@@ -76,13 +63,10 @@ pub(crate) fn runtime() -> Result<Runtime, StorageError> {
 }
 
 impl PostgresSession {
-    pub(crate) fn open(config: &Config) -> Result<Self, StorageError> {
+    pub(crate) fn open(address: &Address) -> Result<Self, StorageError> {
         let runtime = runtime()?;
         let client = runtime.block_on(async {
-            let (client, connection) = config
-                .connect(tokio_postgres::NoTls)
-                .await
-                .map_err(failed)?;
+            let (client, connection) = address.connect().await?;
             runtime.spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection to the database ended");
@@ -322,6 +306,19 @@ impl Session for PostgresSession {
 
     fn is_alive(&self) -> bool {
         !self.client.is_closed()
+    }
+
+    fn claim_sweep(&mut self) -> Result<bool, StorageError> {
+        let row = self.first("SELECT pg_try_advisory_lock(?1)", &[Param::Int(SWEEP_LOCK)])?;
+        row.map_or(Ok(false), |mut row| row.take(0))
+    }
+
+    fn release_sweep(&mut self) {
+        let released = self.first("SELECT pg_advisory_unlock(?1)", &[Param::Int(SWEEP_LOCK)]);
+        if let Err(error) = released {
+            // It goes with the connection.
+            tracing::debug!(%error, "the turn to sweep could not be given up");
+        }
     }
 
     fn sql(&mut self) -> &mut dyn Sql {

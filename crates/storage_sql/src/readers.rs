@@ -1,7 +1,9 @@
 //! The threads that answer questions, each with a connection of its own.
 //!
 //! A question waits for a free reader, never for the writer. What panics in a question fails that
-//! question only.
+//! question only. Where the engine allows, whoever asks for a few rows by their key reads them
+//! here and now: waking a thread and being woken by it costs more than such a look
+//! (docs/decisions/lookups-without-a-thread.md).
 
 use std::{
     collections::VecDeque,
@@ -24,9 +26,11 @@ const THREAD_STACK_BYTES: usize = 1 << 20;
 pub(crate) type OpenSession =
     dyn Fn() -> Result<Box<dyn Session>, StorageError> + Send + Sync + 'static;
 
-/// Whether a question needs to see one moment over several statements.
+/// What a question consists of: whether it needs to see one moment over several statements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Statements {
+    /// It is one statement that finds a few rows by their key, in microseconds.
+    Lookup,
     /// It is one statement.
     One,
     /// It is several.
@@ -49,7 +53,12 @@ struct Queue {
 pub(crate) struct Readers {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    lookups: Mutex<Vec<Lookup>>,
+    open_lookup: Option<Arc<OpenSession>>,
 }
+
+/// A connection for lookups, opened when it is first needed.
+type Lookup = Option<Box<dyn Session>>;
 
 impl std::fmt::Debug for Readers {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,7 +70,13 @@ impl std::fmt::Debug for Readers {
 }
 
 impl Readers {
-    pub(crate) fn start(count: usize, open: &Arc<OpenSession>) -> Result<Self, StorageError> {
+    /// Starts `count` threads. So many `lookups` can happen at once without one of them, over
+    /// connections of their own; an engine whose connections wait for another process has none.
+    pub(crate) fn start(
+        count: usize,
+        open: &Arc<OpenSession>,
+        lookups: Option<(usize, Arc<OpenSession>)>,
+    ) -> Result<Self, StorageError> {
         let queue = Arc::new(Queue {
             waiting: Mutex::new(Waiting {
                 jobs: VecDeque::new(),
@@ -80,9 +95,13 @@ impl Readers {
                 .map_err(|error| StorageError::Broken(format!("no thread: {error}")))?;
             threads.push(thread);
         }
+        let (at_once, open_lookup) = lookups.unzip();
+        let at_once = at_once.unwrap_or_default();
         Ok(Self {
             queue,
             threads: Mutex::new(threads),
+            lookups: Mutex::new(std::iter::repeat_with(|| None).take(at_once).collect()),
+            open_lookup,
         })
     }
 
@@ -93,6 +112,11 @@ impl Readers {
         statements: Statements,
         question: impl Fn(&mut dyn Sql) -> Result<T, StorageError> + Send + Sync + 'static,
     ) -> Result<T, StorageError> {
+        if statements == Statements::Lookup
+            && let Some(answer) = self.look_up(&question)
+        {
+            return answer;
+        }
         let question = Arc::new(question);
         let attempts = self.threads.lock().len();
         for _ in 0..attempts {
@@ -102,6 +126,28 @@ impl Readers {
             }
         }
         self.ask_once(statements, question).await
+    }
+
+    /// Answers a question here, if a connection is free for it.
+    fn look_up<T>(
+        &self,
+        question: &impl Fn(&mut dyn Sql) -> Result<T, StorageError>,
+    ) -> Option<Result<T, StorageError>> {
+        let open = self.open_lookup.as_ref()?;
+        let mut session = match self.lookups.lock().pop()? {
+            Some(session) => session,
+            None => match open() {
+                Ok(session) => session,
+                Err(error) => {
+                    self.lookups.lock().push(None);
+                    return Some(Err(error));
+                }
+            },
+        };
+        let answer = catch_unwind(AssertUnwindSafe(|| question(session.sql())));
+        let kept = (answer.is_ok() && session.is_alive()).then_some(session);
+        self.lookups.lock().push(kept);
+        Some(answer.unwrap_or_else(|_| Err(failed_inside())))
     }
 
     async fn ask_once<T: Send + 'static>(
@@ -127,9 +173,7 @@ impl Readers {
             waiting.jobs.push_back((statements, job));
         }
         self.queue.wake.notify_one();
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(StorageError::Broken("a question failed inside".to_owned())))
+        receiver.await.unwrap_or_else(|_| Err(failed_inside()))
     }
 
     /// How many questions wait.
@@ -141,11 +185,16 @@ impl Readers {
     pub(crate) fn close(&self) {
         self.queue.waiting.lock().is_closed = true;
         self.queue.wake.notify_all();
+        self.lookups.lock().clear();
         for thread in self.threads.lock().drain(..) {
             // A reader that panicked has told its asker already.
             let _ = thread.join();
         }
     }
+}
+
+fn failed_inside() -> StorageError {
+    StorageError::Broken("a question failed inside".to_owned())
 }
 
 fn read(queue: &Queue, open: &OpenSession) {
@@ -183,7 +232,7 @@ fn read(queue: &Queue, open: &OpenSession) {
 
 /// Answers a question; whether the connection can be used again.
 fn answer(session: &mut dyn Session, statements: Statements, job: Job) -> bool {
-    if statements == Statements::One {
+    if statements != Statements::Several {
         return catch_unwind(AssertUnwindSafe(|| job(Ok(session.sql())))).is_ok()
             && session.is_alive();
     }

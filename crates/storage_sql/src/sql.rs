@@ -45,7 +45,7 @@ pub(crate) trait Sql {
 }
 
 /// A connection that a thread owns: [`Sql`] with its transactions.
-pub(crate) trait Session: Sql {
+pub(crate) trait Session: Sql + Send {
     /// Begins a transaction that sees one moment.
     fn begin_read(&mut self) -> Result<(), StorageError>;
     /// Begins a transaction that writes, alone among all writers of the database.
@@ -58,6 +58,10 @@ pub(crate) trait Session: Sql {
     fn script(&mut self, script: &str) -> Result<(), StorageError>;
     /// Whether the connection still stands.
     fn is_alive(&self) -> bool;
+    /// Whether this connection may sweep; no other one may until it is closed.
+    fn claim_sweep(&mut self) -> Result<bool, StorageError>;
+    /// Lets another connection sweep.
+    fn release_sweep(&mut self);
     /// This session as its statements.
     fn sql(&mut self) -> &mut dyn Sql;
 }

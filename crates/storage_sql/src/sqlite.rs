@@ -39,6 +39,8 @@ const GROUP_LOG_BYTES: u64 = 24 << 10;
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(2);
 /// How many readers there are unless said otherwise.
 const READERS: usize = 4;
+/// How many lookups can happen at once without a thread of ours.
+const LOOKUPS: usize = 4;
 /// Pages of the database if nothing limits them.
 const PAGES_UNLIMITED: u64 = 4_294_967_294;
 
@@ -119,11 +121,9 @@ impl SqliteStore {
             bytes_max,
             lock: Mutex::new(Some(lock)),
         };
-        let path = path.to_owned();
-        let open: Arc<OpenSession> = Arc::new(move || -> Result<Box<dyn Session>, StorageError> {
-            Ok(Box::new(SqliteSession::open(&path, Use::Read)?))
-        });
-        Self::start(own, parts, engine, Some(ledger), options.readers, &open)
+        let readers = (options.readers, &opener(path, Use::Read));
+        let lookups = Some((LOOKUPS, opener(path, Use::LookUp)));
+        Self::start(own, parts, engine, Some(ledger), readers, lookups)
     }
 
     /// Limits the size of the database file from the next write on.
@@ -147,6 +147,13 @@ impl crate::store::Own for Sqlite {
     fn abandon(&self) {
         self.checkpoints.state.lock().is_abandoned = true;
     }
+}
+
+fn opener(path: &Path, purpose: Use) -> Arc<OpenSession> {
+    let path = path.to_owned();
+    Arc::new(move || -> Result<Box<dyn Session>, StorageError> {
+        Ok(Box::new(SqliteSession::open(&path, purpose)?))
+    })
 }
 
 /// Takes the file that says that the database is in use.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use lyceum_storage::StorageError;
-use rusqlite::{Connection, ErrorCode, OpenFlags, types::ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, types::ValueRef};
 
 use crate::sql::{Insert, Param, Row, Session, Sql, Value};
 
@@ -21,6 +21,8 @@ pub(crate) enum Use {
     Write,
     /// One of those that read.
     Read,
+    /// Reads a few rows by their key.
+    LookUp,
     /// Moves the log into the database.
     Checkpoint,
 }
@@ -43,21 +45,30 @@ impl SqliteSession {
         )
         .map_err(failed)?;
         let timeout = match purpose {
-            Use::Write | Use::Read => BUSY_TIMEOUT,
+            Use::Write | Use::Read | Use::LookUp => BUSY_TIMEOUT,
             Use::Checkpoint => CHECKPOINT_TIMEOUT,
         };
         connection.busy_timeout(timeout).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // A statement keeps its plan whatever is bound to it; otherwise some are parsed anew at
+        // each use, to look at statistics that we do not collect.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(failed)?;
         let settings = match purpose {
             // The log grows until the checkpoint thread has moved it; never on the writer's path.
             Use::Write => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -8192; \
+                 PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096; \
                  PRAGMA temp_store = MEMORY;"
             }
             Use::Read => {
                 "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
-                 PRAGMA query_only = ON; PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY;"
+                 PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;"
+            }
+            Use::LookUp => {
+                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
+                 PRAGMA query_only = ON; PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY;"
             }
             Use::Checkpoint => {
                 "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
@@ -226,6 +237,13 @@ impl Session for SqliteSession {
     fn is_alive(&self) -> bool {
         true
     }
+
+    /// There is one process, and it sweeps once at a time.
+    fn claim_sweep(&mut self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    fn release_sweep(&mut self) {}
 
     fn sql(&mut self) -> &mut dyn Sql {
         self

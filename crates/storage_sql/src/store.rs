@@ -16,8 +16,8 @@ use lyceum_model::{
 };
 use lyceum_storage::{
     ClaimableKey, CommitTicket, KeyCounts, MediaPage, Published, RoomMembership, RoomPage,
-    RoomRecord, RoomSummary, StateOf, StateWanted, StorageError, Store, TimelinePage, UserChanges,
-    UserPage, UserSelection,
+    RoomRecord, RoomSummary, StateOf, StateWanted, StorageError, Store, Swept, TimelinePage,
+    UserChanges, UserPage, UserSelection,
 };
 use parking_lot::Mutex;
 use ruma_common::{
@@ -35,6 +35,7 @@ use crate::{
     questions::{accounts, encryption, files, rooms},
     readers::{OpenSession, Readers, Statements},
     sql::Sql,
+    sweep::{Step, Sweep},
     writer::{Engine, Queue, Writer},
 };
 
@@ -78,6 +79,8 @@ pub struct SqlStore<E: Own> {
     counted: Arc<Counted>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
+    open: Arc<OpenSession>,
+    sweep: Arc<Mutex<Sweep>>,
 }
 
 #[allow(private_bounds, reason = "the engines are in this crate only")]
@@ -87,8 +90,8 @@ impl<E: Own> SqlStore<E> {
         parts: Parts,
         engine: W,
         ledger: Option<Ledger>,
-        readers: usize,
-        open: &Arc<OpenSession>,
+        (readers, open): (usize, &Arc<OpenSession>),
+        lookups: Option<(usize, Arc<OpenSession>)>,
     ) -> Result<Self, StorageError> {
         let Parts {
             shared,
@@ -96,7 +99,7 @@ impl<E: Own> SqlStore<E> {
             publisher,
             counted,
         } = parts;
-        let readers = Readers::start(readers, open)?;
+        let readers = Readers::start(readers, open, lookups)?;
         let writer = Writer {
             engine,
             queue: Arc::clone(&queue),
@@ -118,6 +121,8 @@ impl<E: Own> SqlStore<E> {
             counted,
             readers,
             writer,
+            open: Arc::clone(open),
+            sweep: Arc::default(),
         })
     }
 
@@ -157,6 +162,10 @@ impl<E: Own> SqlStore<E> {
             let _ = writer.join();
         }
         self.readers.close();
+        std::thread::scope(|scope| {
+            // Its connection must not be closed on a thread of the asker's runtime.
+            scope.spawn(|| self.sweep.lock().close());
+        });
         self.own.close();
     }
 }
@@ -199,6 +208,34 @@ impl<E: Own> Store for SqlStore<E> {
         // Ends within a commit or two; whoever closes has nothing else to do.
         self.end();
         Ok(())
+    }
+
+    async fn sweep(&self) -> Result<Swept, StorageError> {
+        let (answer, step) = tokio::sync::oneshot::channel();
+        let (open, shared) = (Arc::clone(&self.open), Arc::clone(&self.shared));
+        let sweep = Arc::clone(&self.sweep);
+        // Its connection must not be used on a thread of the asker's runtime.
+        std::thread::Builder::new()
+            .name("storage-sweep".to_owned())
+            .spawn(move || {
+                // Whoever asked may have gone; then the next one goes on from here.
+                let _ = answer.send(sweep.lock().step(&*open, &shared));
+            })
+            .map_err(|error| StorageError::Broken(format!("no thread: {error}")))?;
+        let step = step
+            .await
+            .unwrap_or_else(|_| Err(StorageError::Broken("the sweep failed inside".to_owned())));
+        match step? {
+            Step::Nothing => Ok(Swept::Nothing),
+            Step::Looked => Ok(Swept::Looked),
+            Step::Write(upkeep) => {
+                let done = self.queue.keep_up(upkeep).await;
+                if done.is_err() {
+                    self.sweep.lock().begin_anew();
+                }
+                done.map(|()| Swept::Removed)
+            }
+        }
     }
 
     async fn room(&self, room_id: &RoomId) -> Result<Option<RoomRecord>, StorageError> {
@@ -272,8 +309,10 @@ impl<E: Own> Store for SqlStore<E> {
         id: &TransactionId,
     ) -> Result<Option<TransactionOutcome>, StorageError> {
         let id = id.to_owned();
-        self.ask(Statements::One, move |sql, _| rooms::transaction(sql, &id))
-            .await
+        self.ask(Statements::Lookup, move |sql, _| {
+            rooms::transaction(sql, &id)
+        })
+        .await
     }
 
     async fn relations(
@@ -301,7 +340,7 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn alias(&self, alias: &RoomAliasId) -> Result<Option<Alias>, StorageError> {
         let alias = alias.to_owned();
-        self.ask(Statements::One, move |sql, _| rooms::alias(sql, &alias))
+        self.ask(Statements::Lookup, move |sql, _| rooms::alias(sql, &alias))
             .await
     }
 
@@ -333,6 +372,18 @@ impl<E: Own> Store for SqlStore<E> {
         .await
     }
 
+    async fn receipts_of(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+    ) -> Result<Vec<Receipt>, StorageError> {
+        let (room_id, user_id) = (room_id.to_owned(), user_id.to_owned());
+        self.ask(Statements::One, move |sql, _| {
+            rooms::receipts_of(sql, &room_id, &user_id)
+        })
+        .await
+    }
+
     async fn changes_for(
         &self,
         user_id: &UserId,
@@ -348,8 +399,10 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn user(&self, user_id: &UserId) -> Result<Option<User>, StorageError> {
         let user_id = user_id.to_owned();
-        self.ask(Statements::One, move |sql, _| accounts::user(sql, &user_id))
-            .await
+        self.ask(Statements::Lookup, move |sql, _| {
+            accounts::user(sql, &user_id)
+        })
+        .await
     }
 
     async fn users(&self, page: UserPage) -> Result<Vec<User>, StorageError> {
@@ -375,18 +428,6 @@ impl<E: Own> Store for SqlStore<E> {
         .await
     }
 
-    async fn search_users(
-        &self,
-        term: &str,
-        limit: usize,
-    ) -> Result<Vec<OwnedUserId>, StorageError> {
-        let term = term.to_owned();
-        self.ask(Statements::One, move |sql, _| {
-            accounts::search_users(sql, &term, limit)
-        })
-        .await
-    }
-
     async fn devices(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Device>, StorageError> {
         let user_ids = user_ids.to_vec();
         self.ask(Statements::Several, move |sql, _| {
@@ -397,8 +438,10 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<AccessToken>, StorageError> {
         let hash = *hash;
-        self.ask(Statements::One, move |sql, _| accounts::token(sql, &hash))
-            .await
+        self.ask(Statements::Lookup, move |sql, _| {
+            accounts::token(sql, &hash)
+        })
+        .await
     }
 
     async fn tokens_of(&self, user_id: &UserId) -> Result<Vec<AccessToken>, StorageError> {
@@ -411,7 +454,7 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn ticket(&self, kind: TicketKind, key: &str) -> Result<Option<Ticket>, StorageError> {
         let key = key.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             accounts::ticket(sql, kind, &key)
         })
         .await
@@ -439,7 +482,7 @@ impl<E: Own> Store for SqlStore<E> {
         let user_id = user_id.to_owned();
         let room_id = room_id.map(ToOwned::to_owned);
         let kind = kind.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             accounts::account_data_entry(sql, &user_id, room_id.as_deref(), &kind)
         })
         .await
@@ -452,7 +495,7 @@ impl<E: Own> Store for SqlStore<E> {
     ) -> Result<Option<String>, StorageError> {
         let user_id = user_id.to_owned();
         let filter_id = filter_id.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             accounts::filter(sql, &user_id, &filter_id)
         })
         .await
@@ -491,7 +534,7 @@ impl<E: Own> Store for SqlStore<E> {
         token: &str,
     ) -> Result<Option<RegistrationToken>, StorageError> {
         let token = token.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             accounts::registration_token(sql, &token)
         })
         .await
@@ -519,7 +562,7 @@ impl<E: Own> Store for SqlStore<E> {
     ) -> Result<Option<Threepid>, StorageError> {
         let medium = medium.to_owned();
         let address = address.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             accounts::threepid(sql, &medium, &address)
         })
         .await
@@ -593,11 +636,13 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn device_list_changes(
         &self,
+        viewer: &UserId,
         from: Position,
         to: Position,
     ) -> Result<Vec<OwnedUserId>, StorageError> {
+        let viewer = viewer.to_owned();
         self.ask(Statements::One, move |sql, _| {
-            encryption::device_list_changes(sql, from, to)
+            encryption::device_list_changes(sql, &viewer, from, to)
         })
         .await
     }
@@ -611,7 +656,7 @@ impl<E: Own> Store for SqlStore<E> {
     ) -> Result<Vec<ToDevice>, StorageError> {
         let user_id = user_id.to_owned();
         let device_id = device_id.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             encryption::to_device(sql, &user_id, &device_id, to, limit)
         })
         .await
@@ -636,7 +681,7 @@ impl<E: Own> Store for SqlStore<E> {
         version: Option<u64>,
     ) -> Result<Option<BackupVersion>, StorageError> {
         let user_id = user_id.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             encryption::backup(sql, &user_id, version)
         })
         .await
@@ -644,7 +689,7 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn newest_backup_number(&self, user_id: &UserId) -> Result<u64, StorageError> {
         let user_id = user_id.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             encryption::newest_backup_number(sql, &user_id)
         })
         .await
@@ -674,8 +719,24 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn media(&self, id: &MediaId) -> Result<Option<Media>, StorageError> {
         let id = id.to_owned();
-        self.ask(Statements::One, move |sql, _| files::media(sql, &id))
+        self.ask(Statements::Lookup, move |sql, _| files::media(sql, &id))
             .await
+    }
+
+    async fn named_bytes(&self, hashes: &[[u8; 32]]) -> Result<Vec<[u8; 32]>, StorageError> {
+        let hashes = hashes.to_vec();
+        self.ask(Statements::One, move |sql, _| {
+            files::named_bytes(sql, &hashes)
+        })
+        .await
+    }
+
+    async fn quarantine_of(&self, sha256: &[u8; 32]) -> Result<Option<OwnedUserId>, StorageError> {
+        let sha256 = *sha256;
+        self.ask(Statements::Lookup, move |sql, _| {
+            files::quarantine_of(sql, &sha256)
+        })
+        .await
     }
 
     async fn media_list(&self, page: MediaPage) -> Result<Vec<Media>, StorageError> {
@@ -685,7 +746,7 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn pending_uploads(&self, user_id: &UserId, now: Timestamp) -> Result<u64, StorageError> {
         let user_id = user_id.to_owned();
-        self.ask(Statements::One, move |sql, _| {
+        self.ask(Statements::Lookup, move |sql, _| {
             files::pending_uploads(sql, &user_id, now)
         })
         .await
@@ -693,7 +754,7 @@ impl<E: Own> Store for SqlStore<E> {
 
     async fn setting(&self, key: &str) -> Result<Option<String>, StorageError> {
         let key = key.to_owned();
-        self.ask(Statements::One, move |sql, _| files::setting(sql, &key))
+        self.ask(Statements::Lookup, move |sql, _| files::setting(sql, &key))
             .await
     }
 }

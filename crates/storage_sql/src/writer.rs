@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::{
-    apply::{Applied, Apply, Shared},
+    apply::{Applied, Apply, Shared, Upkeep},
     event_body::BodyCodec,
     figures::{Counted, Stopwatch},
     ledger::Ledger,
@@ -53,13 +53,52 @@ pub(crate) trait Engine: Send {
     fn rest(&mut self, _: usize) {}
 }
 
-/// A batch that waits.
+/// Something that waits to be written.
 struct Waiting {
-    batch: Arc<Batch>,
-    touches: Arc<Vec<Touch>>,
-    bodies: Vec<Arc<[u8]>>,
+    task: Task,
     bytes: usize,
-    answer: oneshot::Sender<Result<Committed, CommitError>>,
+}
+
+enum Task {
+    Batch {
+        batch: Arc<Batch>,
+        touches: Arc<Vec<Touch>>,
+        bodies: Vec<Arc<[u8]>>,
+        answer: oneshot::Sender<Result<Committed, CommitError>>,
+    },
+    Upkeep {
+        upkeep: Upkeep,
+        answer: oneshot::Sender<Result<(), StorageError>>,
+    },
+}
+
+/// How a task ended.
+enum Outcome {
+    Batch(Result<Committed, CommitError>),
+    Upkeep,
+}
+
+impl Waiting {
+    /// Whoever asked may have gone; it is done all the same.
+    fn answer(self, outcome: Result<Outcome, StorageError>) {
+        match (self.task, outcome) {
+            (Task::Batch { answer, .. }, Ok(Outcome::Batch(outcome))) => {
+                let _ = answer.send(outcome);
+            }
+            (Task::Batch { answer, .. }, Err(error)) => {
+                let _ = answer.send(Err(error.into()));
+            }
+            (Task::Upkeep { answer, .. }, Ok(Outcome::Upkeep)) => {
+                let _ = answer.send(Ok(()));
+            }
+            (Task::Upkeep { answer, .. }, Err(error)) => {
+                let _ = answer.send(Err(error));
+            }
+            // Outcomes are made from tasks, one by one.
+            (Task::Batch { .. }, Ok(Outcome::Upkeep))
+            | (Task::Upkeep { .. }, Ok(Outcome::Batch(_))) => {}
+        }
+    }
 }
 
 #[derive(Default)]
@@ -96,32 +135,42 @@ impl Queue {
             + CHANGE_BYTES * (1 + batch.changes.len());
         let touches = Arc::new(touches(&batch));
         let (answer, ticket) = oneshot::channel();
-        let waiting = Waiting {
+        let task = Task::Batch {
             batch: Arc::new(batch),
             touches,
             bodies,
-            bytes,
             answer,
         };
+        if let Err(error) = self.push(Waiting { task, bytes }) {
+            return Box::pin(std::future::ready(Err(error.into())));
+        }
+        Box::pin(async { ticket.await.unwrap_or_else(|_| Err(writer_ended().into())) })
+    }
+
+    /// Has a portion of the sweep's work done, among the batches.
+    pub(crate) async fn keep_up(&self, upkeep: Upkeep) -> Result<(), StorageError> {
+        let (answer, done) = oneshot::channel();
+        self.push(Waiting {
+            task: Task::Upkeep { upkeep, answer },
+            bytes: CHANGE_BYTES,
+        })?;
+        done.await.unwrap_or_else(|_| Err(writer_ended()))
+    }
+
+    fn push(&self, waiting: Waiting) -> Result<(), StorageError> {
         {
             let mut state = self.state.lock();
             if state.is_closed {
-                let error = StorageError::Broken("storage is closed".to_owned());
-                return Box::pin(std::future::ready(Err(error.into())));
+                return Err(StorageError::Broken("storage is closed".to_owned()));
             }
             if state.waiting.len() >= WAITING_BATCHES_MAX || state.bytes >= WAITING_BYTES_MAX {
-                let error = StorageError::Unreachable("too many writes wait".to_owned());
-                return Box::pin(std::future::ready(Err(error.into())));
+                return Err(StorageError::Unreachable("too many writes wait".to_owned()));
             }
-            state.bytes += bytes;
+            state.bytes += waiting.bytes;
             state.waiting.push_back(waiting);
         }
         self.wake.notify_one();
-        Box::pin(async {
-            ticket
-                .await
-                .unwrap_or_else(|_| Err(StorageError::Broken("the writer ended".to_owned()).into()))
-        })
+        Ok(())
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -164,6 +213,10 @@ impl Queue {
         state.bytes = state.bytes.saturating_sub(bytes);
         Some(group)
     }
+}
+
+fn writer_ended() -> StorageError {
+    StorageError::Broken("the writer ended".to_owned())
 }
 
 /// The stored forms of the events that a batch appends or redacts, in their order.
@@ -215,8 +268,7 @@ impl<E: Engine> Writer<E> {
                     .last_group_us
                     .store(watch.us(), Ordering::Relaxed);
                 for (waiting, outcome) in group.into_iter().zip(outcomes) {
-                    // Whoever asked may have gone; the batch is stored all the same.
-                    let _ = waiting.answer.send(outcome);
+                    waiting.answer(Ok(outcome));
                 }
             }
             Err(error) => {
@@ -229,7 +281,7 @@ impl<E: Engine> Writer<E> {
                     return;
                 }
                 for waiting in group {
-                    let _ = waiting.answer.send(Err(error.clone().into()));
+                    waiting.answer(Err(error.clone()));
                 }
             }
         }
@@ -242,36 +294,59 @@ impl<E: Engine> Writer<E> {
     }
 
     /// Stores a group in one transaction and publishes it.
-    fn try_group(
-        &mut self,
-        group: &[Waiting],
-    ) -> Result<Vec<Result<Committed, CommitError>>, StorageError> {
+    fn try_group(&mut self, group: &[Waiting]) -> Result<Vec<Outcome>, StorageError> {
         self.engine.begin(&mut self.ledger)?;
         let ledger = self.ledger.as_mut().ok_or_else(|| {
             StorageError::Broken("the writer does not know where it stands".to_owned())
         })?;
         let sql = self.engine.session()?.sql();
-        let batches: Vec<&Batch> = group.iter().map(|waiting| &*waiting.batch).collect();
+        let batches: Vec<&Batch> = group
+            .iter()
+            .filter_map(|waiting| match &waiting.task {
+                Task::Batch { batch, .. } => Some(&**batch),
+                Task::Upkeep { .. } => None,
+            })
+            .collect();
         Apply::prepare(sql, ledger, &self.shared, &batches)?;
         let mut outcomes = Vec::with_capacity(group.len());
         let mut published = Vec::with_capacity(group.len());
+        let mut stale = 0;
+        let mut has_upkeep = false;
         for waiting in group {
-            match Apply::batch(sql, ledger, &self.shared, &waiting.batch, &waiting.bodies)? {
-                Applied::Done(position, appended) => {
-                    let own: Arc<Vec<Appended>> = Arc::new(appended.clone());
-                    published.push(Published {
-                        position,
-                        touches: Arc::clone(&waiting.touches),
-                        own: Some((Arc::clone(&waiting.batch), own)),
-                    });
-                    outcomes.push(Ok(Committed { position, appended }));
+            let (batch, touches, bodies) = match &waiting.task {
+                Task::Batch {
+                    batch,
+                    touches,
+                    bodies,
+                    ..
+                } => (batch, touches, bodies),
+                Task::Upkeep { upkeep, .. } => {
+                    Apply::upkeep(sql, ledger, &self.shared, upkeep)?;
+                    has_upkeep = true;
+                    outcomes.push(Outcome::Upkeep);
+                    continue;
                 }
-                Applied::Stale(expect) => outcomes.push(Err(CommitError::Stale(expect))),
-            }
+            };
+            outcomes.push(Outcome::Batch(
+                match Apply::batch(sql, ledger, &self.shared, batch, bodies)? {
+                    Applied::Done(position, appended) => {
+                        let own: Arc<Vec<Appended>> = Arc::new(appended.clone());
+                        published.push(Published {
+                            position,
+                            touches: Arc::clone(touches),
+                            own: Some((Arc::clone(batch), own)),
+                        });
+                        Ok(Committed { position, appended })
+                    }
+                    Applied::Stale(expect) => {
+                        stale += 1;
+                        Err(CommitError::Stale(expect))
+                    }
+                },
+            ));
         }
-        let stale = (outcomes.len() - published.len()) as u64;
         self.counted.stale.fetch_add(stale, Ordering::Relaxed);
-        if published.is_empty() {
+        if published.is_empty() && !has_upkeep {
             self.engine.session()?.rollback();
             ledger.end_group();
             return Ok(outcomes);

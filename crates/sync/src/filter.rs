@@ -88,6 +88,17 @@ impl Filter {
         })
     }
 
+    /// Whether of rooms nothing is wanted but state of this type, and of people nothing.
+    pub fn wants_only_state(&self, kind: &str) -> bool {
+        let is_kind = |pattern: &TypePattern| &*pattern.0 == kind;
+        let types = self.room.state.events.types.as_ref();
+        types.is_some_and(|types| types.iter().all(is_kind))
+            && self.room.timeline.allows_nothing()
+            && self.room.ephemeral.allows_nothing()
+            && self.presence.allows_nothing()
+            && !self.lazy_load_members()
+    }
+
     /// Whether members are told only when they matter for what is shown.
     pub fn lazy_load_members(&self) -> bool {
         self.room.state.lazy_load_members

@@ -9,7 +9,7 @@ use ruma_common::UserId;
 use crate::{
     client_event::{ClientEvent, EventForm, ShownEvent},
     filter::RoomEventFilter,
-    json_text::{any_key, displayed, key, number_member, separate, text_member},
+    json_text::{any_key, displayed, key, number_member, raw_member, separate, text_member},
     token::{PageToken, TimelineToken},
 };
 
@@ -153,7 +153,8 @@ pub fn event_chunk<'e>(
     out
 }
 
-/// The answer of `/joined_members`: user, display name, avatar.
+/// The answer of `/joined_members`: user, display name, avatar. What a member lacks is `null`:
+/// Synapse always has both keys, and clients read them unasked.
 pub fn joined_members<'m>(
     members: impl IntoIterator<Item = (&'m UserId, Option<&'m str>, Option<&'m str>)>,
 ) -> Vec<u8> {
@@ -161,11 +162,11 @@ pub fn joined_members<'m>(
     for (user_id, display_name, avatar_url) in members {
         any_key(&mut out, user_id.as_str());
         out.push(b'{');
-        if let Some(url) = avatar_url {
-            text_member(&mut out, "avatar_url", url);
-        }
-        if let Some(name) = display_name {
-            text_member(&mut out, "display_name", name);
+        for (name, value) in [("avatar_url", avatar_url), ("display_name", display_name)] {
+            match value {
+                Some(value) => text_member(&mut out, name, value),
+                None => raw_member(&mut out, name, "null"),
+            }
         }
         out.push(b'}');
     }

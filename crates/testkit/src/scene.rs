@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use lyceum_model::{Batch, Event, Timestamp};
 use lyceum_room::{
-    CreateRoom, Decision, Denied, Draft, Invite, Join, Knock, Preset, Redaction, Room, Signer,
-    Target,
+    CreateRoom, Decision, Denied, Draft, Invite, Join, Knock, Past, Preset, Redaction, Room,
+    Signer, Target,
 };
 use ruma_common::{OwnedEventId, RoomVersionId, UserId};
 use serde_json::{Value, json};
@@ -217,11 +217,22 @@ impl Scene {
         sender: &UserId,
         event_id: &OwnedEventId,
     ) -> Result<Arc<Event>, Denied> {
+        self.try_redact_at(sender, event_id, None)
+    }
+
+    /// The same at a place in the past.
+    pub fn try_redact_at(
+        &mut self,
+        sender: &UserId,
+        event_id: &OwnedEventId,
+        past: Option<&Past>,
+    ) -> Result<Arc<Event>, Denied> {
         let found = self.events.iter().find(|event| event.id == *event_id);
         let redacted = found.expect("the event is part of the scene").clone();
         let redaction = Redaction {
             target: &redacted,
             content: Some(raw(&json!({ "reason": "spam" }))),
+            past,
         };
         let decision = lyceum_room::redact(&self.room, sender, redaction, &self.signer, self.now);
         self.take(decision)

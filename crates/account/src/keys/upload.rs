@@ -101,6 +101,7 @@ pub fn check_upload(
     })
 }
 
+/// What is missing makes the keys malformed, not the request incomplete: they come as a whole.
 fn check_device_keys(
     user_id: &UserId,
     device_id: &DeviceId,
@@ -115,19 +116,19 @@ fn check_device_keys(
         return Err(KeyError::TooLarge);
     }
     let keys = SignedJson::new(&keys, "device_keys")?;
-    if keys.text("user_id").ok_or(KeyError::Missing("user_id"))? != user_id.as_str() {
+    if keys.text("user_id").ok_or(KeyError::Malformed("user_id"))? != user_id.as_str() {
         return Err(KeyError::ForeignId("user_id"));
     }
     if keys
         .text("device_id")
-        .ok_or(KeyError::Missing("device_id"))?
+        .ok_or(KeyError::Malformed("device_id"))?
         != device_id.as_str()
     {
         return Err(KeyError::ForeignId("device_id"));
     }
     let algorithms = keys
         .get("algorithms")
-        .ok_or(KeyError::Missing("algorithms"))?;
+        .ok_or(KeyError::Malformed("algorithms"))?;
     let are_texts = algorithms.as_array().is_some_and(|algorithms| {
         algorithms
             .iter()
@@ -136,15 +137,15 @@ fn check_device_keys(
     if !are_texts {
         return Err(KeyError::Malformed("algorithms"));
     }
-    let public_keys = keys.get("keys").ok_or(KeyError::Missing("keys"))?;
+    let public_keys = keys.get("keys").ok_or(KeyError::Malformed("keys"))?;
     let public_keys = public_keys.as_object().ok_or(KeyError::Malformed("keys"))?;
     if !public_keys.values().all(|key| key.as_str().is_some()) {
         return Err(KeyError::Malformed("keys"));
     }
-    if keys
+    let signatures = keys
         .get("signatures")
-        .is_some_and(|signatures| signatures.as_object().is_none())
-    {
+        .ok_or(KeyError::Malformed("signatures"))?;
+    if signatures.as_object().is_none() {
         return Err(KeyError::Malformed("signatures"));
     }
     Ok(keys)

@@ -22,6 +22,8 @@ pub const USER_RULES_MAX: usize = 1000;
 pub const TEXT_PATTERNS_MAX: usize = 100;
 /// How many conditions a rule may have.
 pub const CONDITIONS_MAX: usize = 32;
+/// Actions that are a word; the last two are historical.
+const KNOWN_ACTIONS: [&str; 3] = ["notify", "dont_notify", "coalesce"];
 /// How many actions a rule may have.
 pub const ACTIONS_MAX: usize = 32;
 /// The longest pattern, in characters.
@@ -464,7 +466,8 @@ fn check_pattern(pattern: &str) -> Result<(), PushRuleError> {
     Ok(())
 }
 
-/// The list without the historical actions, which do nothing.
+/// The list, as the client gets it back. The historical actions do nothing, but are kept: clients
+/// that still send them look for them.
 fn checked_actions(actions: &Value) -> Result<Vec<Value>, PushRuleError> {
     let actions = actions
         .as_array()
@@ -474,16 +477,12 @@ fn checked_actions(actions: &Value) -> Result<Vec<Value>, PushRuleError> {
     {
         return Err(PushRuleError::TooLarge);
     }
-    let mut checked = Vec::with_capacity(actions.len());
     for action in actions {
         match action {
-            Value::String(name) if name == "notify" => checked.push(action.clone()),
-            Value::String(name) if name == "dont_notify" || name == "coalesce" => {}
-            Value::Object(fields) if fields.get("set_tweak").is_some_and(Value::is_string) => {
-                checked.push(action.clone());
-            }
+            Value::String(name) if KNOWN_ACTIONS.contains(&&**name) => {}
+            Value::Object(fields) if fields.get("set_tweak").is_some_and(Value::is_string) => {}
             _ => return Err(PushRuleError::UnknownAction),
         }
     }
-    Ok(checked)
+    Ok(actions.clone())
 }

@@ -146,10 +146,11 @@ fn device_keys_are_refused() {
         &|keys| keys["device_id"] = json!("OTHER"),
         "400 M_INVALID_PARAM",
     );
-    check(&|keys| remove(keys, "user_id"), "400 M_MISSING_PARAM");
-    check(&|keys| remove(keys, "device_id"), "400 M_MISSING_PARAM");
-    check(&|keys| remove(keys, "algorithms"), "400 M_MISSING_PARAM");
-    check(&|keys| remove(keys, "keys"), "400 M_MISSING_PARAM");
+    check(&|keys| remove(keys, "user_id"), "400 M_BAD_JSON");
+    check(&|keys| remove(keys, "device_id"), "400 M_BAD_JSON");
+    check(&|keys| remove(keys, "algorithms"), "400 M_BAD_JSON");
+    check(&|keys| remove(keys, "keys"), "400 M_BAD_JSON");
+    check(&|keys| remove(keys, "signatures"), "400 M_BAD_JSON");
     check(&|keys| keys["algorithms"] = json!([1]), "400 M_BAD_JSON");
     check(
         &|keys| keys["keys"] = json!({ "ed25519:DEVICE": 1 }),
@@ -168,13 +169,9 @@ fn device_keys_are_refused() {
 
 #[test]
 fn signatures_of_uploads_are_for_clients_to_check() {
-    for keys in [
-        device_json(),
-        Key::new(2, Some("DEVICE")).sign(alice(), device_json()),
-    ] {
-        let accepted = upload(&json!({ "device_keys": keys }), &NOTHING).unwrap();
-        assert!(accepted.device_keys.is_some());
-    }
+    let keys = Key::new(2, Some("DEVICE")).sign(alice(), device_json());
+    let accepted = upload(&json!({ "device_keys": keys }), &NOTHING).unwrap();
+    assert!(accepted.device_keys.is_some());
     let unsigned = json!({ "key": Key::new(3, None).public });
     let body = json!({ "one_time_keys": { "signed_curve25519:A": unsigned } });
     assert_eq!(upload(&body, &NOTHING).unwrap().one_time_keys.len(), 1);

@@ -166,7 +166,7 @@ fn a_rule_as_the_client_gets_it() {
         .unwrap();
     let mut expect = json!({
         "rule_id": "nocake", "default": false, "enabled": true,
-        "pattern": "cake*lie", "actions": ["notify"],
+        "pattern": "cake*lie", "actions": ["notify", "dont_notify", "coalesce"],
     });
     check(&rules, RuleKind::Content, "nocake", expect.clone());
     rules

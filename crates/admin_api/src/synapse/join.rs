@@ -3,37 +3,33 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::post};
-use lyceum_edge::{Answer, App, JsonBody, ProvisioningRequester, Segments, json};
+use lyceum_edge::{Answer, App, ProvisioningRequester, Segments, json};
 use lyceum_model::MatrixError;
 use lyceum_server::administration::provisioning;
 use ruma_common::{OwnedRoomOrAliasId, RoomOrAliasId};
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{done, refused, user_id, v1};
+use super::{
+    done,
+    object::{Object, required},
+    refused, user_id, v1,
+};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     v1(router, "/join/{room}", post(join))
-}
-
-#[derive(Deserialize)]
-struct Body {
-    user_id: Option<String>,
 }
 
 async fn join(
     State(app): State<Arc<App>>,
     requester: ProvisioningRequester,
     Segments(room): Segments<String>,
-    JsonBody(body): JsonBody<Body>,
+    Object(body): Object,
 ) -> Answer {
     let server = &app.server;
-    let named = body
-        .user_id
-        .ok_or_else(|| MatrixError::missing_param("Missing params: ['user_id']"))?;
+    let named = required(&body, "user_id")?.as_str().unwrap_or_default();
     let room = room_or_alias(&room)?;
     if requester.is_provisioning() {
-        let meant = provisioning::user_meant(&named);
+        let meant = provisioning::user_meant(named);
         let brought = server
             .bring_in_for_platform(&requester.user_id, &room, meant)
             .await
@@ -43,7 +39,7 @@ async fn join(
             None => done(),
         });
     }
-    let user_id = user_id(&named)?;
+    let user_id = user_id(named)?;
     let room_id = server
         .bring_in(&requester.user_id, &room, &user_id)
         .await

@@ -7,17 +7,16 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use lyceum_edge::{AdminRequester, Answer, App, Query, Refusal, Segments, json};
-use lyceum_model::{MatrixError, MediaId, Timestamp};
+use lyceum_edge::{AdminRequester, Answer, App, Refusal, Segments, json};
+use lyceum_model::{MatrixError, Media, MediaId, Timestamp};
 use lyceum_server::administration::files::OldFiles;
 use ruma_common::ServerName;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{done, local_user, refused, room_id, v1};
+use super::{done, parameters::Parameters, refused, room_looked_at, user_id, v1};
 
 /// Times before this are seconds that were meant as milliseconds.
-const IMPLAUSIBLE_MS: i64 = 30_000_000_000;
+const IMPLAUSIBLE: Timestamp = Timestamp(30_000_000_000);
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/room/{room_id}/media", get(of_room));
@@ -69,7 +68,7 @@ async fn of_room(
     _admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let (local, remote) = app.server.files_of_room(&room_id(&named)?).await?;
+    let (local, remote) = app.server.files_of_room(&room_looked_at(&named)?).await?;
     let uris = |ids: Vec<MediaId>| -> Vec<String> {
         ids.iter()
             .map(|id| format!("mxc://{}/{}", id.server_name, id.media_id))
@@ -89,29 +88,41 @@ async fn one(
     let Some(media) = app.server.store.media(&id).await? else {
         return Err(MatrixError::not_found("Unknown media").into());
     };
-    let is_local = id.server_name == app.server.config.server_name;
+    let mut shown = shown(&media);
+    if id.server_name != app.server.config.server_name {
+        shown.insert("media_origin".to_owned(), json!(id.server_name));
+    }
+    Ok(json(&json!({ "media_info": shown })))
+}
+
+/// All that is told of a file.
+pub(super) fn shown(media: &Media) -> Map<String, Value> {
     let sha256 = media.sha256.map(|sha256| {
         sha256
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     });
-    Ok(json(&json!({ "media_info": {
-        "media_origin": (!is_local).then_some(&id.server_name),
-        "user_id": media.uploader,
-        "media_id": id.media_id,
-        "media_type": media.content_type,
-        "media_length": media.size,
-        "upload_name": media.file_name,
-        "created_ts": media.created,
-        "filesystem_id": null,
-        "url_cache": null,
-        "last_access_ts": media.last_access,
-        "quarantined_by": media.quarantined_by,
-        "authenticated": true,
-        "safe_from_quarantine": media.is_safe_from_quarantine,
-        "sha256": sha256,
-    } })))
+    let facts = [
+        ("media_origin", Value::Null),
+        ("user_id", json!(media.uploader)),
+        ("media_id", json!(media.id.media_id)),
+        ("media_type", json!(media.content_type)),
+        ("media_length", json!(media.size)),
+        ("upload_name", json!(media.file_name)),
+        ("created_ts", json!(media.created)),
+        ("filesystem_id", Value::Null),
+        ("url_cache", Value::Null),
+        ("last_access_ts", json!(media.last_access)),
+        ("quarantined_by", json!(media.quarantined_by)),
+        ("authenticated", json!(true)),
+        ("safe_from_quarantine", json!(media.is_safe_from_quarantine)),
+        ("sha256", json!(sha256)),
+    ];
+    facts
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn deleted(ids: &[String]) -> Value {
@@ -134,61 +145,54 @@ async fn delete_one(
     Ok(json(&deleted(&ids)))
 }
 
-#[derive(Deserialize)]
-struct Old {
-    before_ts: Option<i64>,
-    size_gt: Option<u64>,
-    keep_profiles: Option<bool>,
-}
-
-impl Old {
-    fn before(&self) -> Result<Timestamp, Refusal> {
-        let why = "Missing required integer query parameter 'before_ts'";
-        let before = self
-            .before_ts
-            .ok_or_else(|| MatrixError::missing_param(why))?;
-        let Ok(before_ms) = u64::try_from(before) else {
-            let why = "Query parameter before_ts must be a positive integer.";
-            return Err(MatrixError::invalid_param(why).into());
-        };
-        if before < IMPLAUSIBLE_MS {
-            let why = "Query parameter before_ts you provided is from the year 1970. \
-                       Double check that you are providing a timestamp in milliseconds.";
-            return Err(MatrixError::invalid_param(why).into());
-        }
-        Ok(Timestamp(before_ms))
+/// The time before which a file must have been used last to go.
+fn before(parameters: &Parameters) -> Result<Timestamp, Refusal> {
+    let before = Timestamp(parameters.required_integer("before_ts")?);
+    if before < IMPLAUSIBLE {
+        let why = "Query parameter before_ts you provided is from the year 1970. \
+                   Double check that you are providing a timestamp in milliseconds.";
+        return Err(MatrixError::invalid_param(why).into());
     }
+    Ok(before)
 }
 
 async fn delete_old(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(old): Query<Old>,
+    parameters: Parameters,
 ) -> Answer {
-    let which = OldFiles {
-        before: old.before()?,
-        size_gt: old.size_gt.unwrap_or(0),
-        keep_profiles: old.keep_profiles.unwrap_or(true),
-    };
+    delete_unused(&app, old_files(&parameters)?).await
+}
+
+fn old_files(parameters: &Parameters) -> Result<OldFiles, Refusal> {
+    Ok(OldFiles {
+        before: before(parameters)?,
+        size_gt: parameters.integer("size_gt")?.unwrap_or(0),
+        keep_profiles: parameters.switch("keep_profiles")?.unwrap_or(true),
+    })
+}
+
+async fn delete_unused(app: &App, which: OldFiles) -> Answer {
     let ids = app.server.delete_old_files(which).await.map_err(refused)?;
     Ok(json(&deleted(&ids)))
 }
 
 async fn delete_old_of(
-    state: State<Arc<App>>,
-    admin: AdminRequester,
+    State(app): State<Arc<App>>,
+    _admin: AdminRequester,
     Segments(server_name): Segments<String>,
-    old: Query<Old>,
+    parameters: Parameters,
 ) -> Answer {
-    if *state.server.config.server_name.as_str() != *server_name {
+    let which = old_files(&parameters)?;
+    if *app.server.config.server_name.as_str() != *server_name {
         return Err(MatrixError::unknown("Can only delete local media").into());
     }
-    delete_old(state, admin, old).await
+    delete_unused(&app, which).await
 }
 
 /// This server keeps no files of other servers, so there are none to go.
-async fn purge_cache(_admin: AdminRequester, Query(old): Query<Old>) -> Answer {
-    old.before()?;
+async fn purge_cache(_admin: AdminRequester, parameters: Parameters) -> Answer {
+    before(&parameters)?;
     Ok(json(&json!({ "deleted": 0 })))
 }
 
@@ -220,7 +224,7 @@ async fn quarantine_room(
     admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let (mut ids, remote) = app.server.files_of_room(&room_id(&named)?).await?;
+    let (mut ids, remote) = app.server.files_of_room(&room_looked_at(&named)?).await?;
     ids.extend(remote);
     let count = app
         .server
@@ -235,8 +239,7 @@ async fn quarantine_user(
     admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let user = local_user(&app, &named, "Can only quarantine media of local users").await?;
-    let files = app.server.files_of(Some(&user.user_id)).await?;
+    let files = app.server.files_of(Some(&user_id(&named)?)).await?;
     let ids: Vec<MediaId> = files.into_iter().map(|media| media.id).collect();
     let count = app
         .server
@@ -246,20 +249,16 @@ async fn quarantine_user(
     Ok(json(&json!({ "num_quarantined": count })))
 }
 
-#[derive(Deserialize)]
-struct From {
-    from: Option<u64>,
-}
-
 async fn changes(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(from): Query<From>,
+    parameters: Parameters,
 ) -> Answer {
-    let (changes, next) = app
-        .server
-        .quarantine_changes(from.from.unwrap_or(0))
-        .await?;
+    let from = parameters.integer("from")?.unwrap_or(0);
+    let Some((changes, next)) = app.server.quarantine_changes(from).await? else {
+        let why = "The `from` token is beyond the newest change";
+        return Err(MatrixError::invalid_param(why).into());
+    };
     Ok(json(&json!({ "next_batch": next, "changes": changes })))
 }
 

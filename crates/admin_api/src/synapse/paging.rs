@@ -1,30 +1,15 @@
-//! Pages and orders of lists, in Synapse's words.
+//! Pages and directions of lists.
 
 use std::cmp::Ordering;
 
-use lyceum_edge::Refusal;
-use lyceum_model::MatrixError;
-use serde::Deserialize;
-
-/// How many entries a page has if nobody says.
-const LIMIT_DEFAULT: i64 = 100;
-
-/// `from`, `limit` and `dir` of a list.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Paging {
-    from: Option<i64>,
-    limit: Option<i64>,
-    dir: Option<Direction>,
-}
+use serde_json::{Value, json};
 
 /// In which direction a list goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     /// As the order says.
-    #[serde(rename = "f")]
     Forward,
     /// The other way round.
-    #[serde(rename = "b")]
     Backward,
 }
 
@@ -45,28 +30,6 @@ pub(super) struct Page {
     pub(super) limit: usize,
 }
 
-impl Paging {
-    pub(super) fn direction(&self) -> Option<Direction> {
-        self.dir
-    }
-
-    pub(super) fn page(&self) -> Result<Page, Refusal> {
-        Ok(Page {
-            from: not_negative("from", self.from.unwrap_or(0))?,
-            limit: not_negative("limit", self.limit.unwrap_or(LIMIT_DEFAULT))?,
-        })
-    }
-}
-
-fn not_negative(name: &str, value: i64) -> Result<usize, Refusal> {
-    usize::try_from(value).map_err(|_| {
-        MatrixError::invalid_param(format!(
-            "Query parameter {name} must be a string representing a positive integer."
-        ))
-        .into()
-    })
-}
-
 impl Page {
     /// The entries of this page, and where the next one begins if there is one.
     pub(super) fn of<T>(self, all: Vec<T>) -> (Vec<T>, Option<usize>) {
@@ -76,4 +39,21 @@ impl Page {
         let next = (end < total).then(|| self.from + entries.len());
         (entries, next)
     }
+
+    /// The body of a list: this page of it, how many entries there are, where to go on.
+    pub(super) fn body<T>(self, key: &str, all: Vec<T>, shown: impl Fn(&T) -> Value) -> Value {
+        let total = all.len();
+        let (entries, next) = self.of(all);
+        let entries: Vec<Value> = entries.iter().map(shown).collect();
+        list(key, &entries, total, next)
+    }
+}
+
+/// The body of a list of which one page is shown.
+pub(super) fn list(key: &str, entries: &[Value], total: usize, next: Option<usize>) -> Value {
+    let mut body = json!({ key: entries, "total": total });
+    if let Some(next) = next {
+        body["next_token"] = json!(next);
+    }
+    body
 }

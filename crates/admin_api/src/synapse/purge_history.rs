@@ -7,16 +7,13 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Segments, json};
 use lyceum_model::MatrixError;
-use lyceum_server::administration::{
-    history_purge::PurgeWish,
-    jobs::{JobStatus, Work},
-};
+use lyceum_server::administration::{history_purge::PurgeWish, jobs::Work};
 use ruma_common::EventId;
 use serde_json::{Map, Value, json};
 
-use super::{refused, room_id, v1};
+use super::{object::ObjectOrNothing, refused, room_id, v1};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/purge_history/{room_id}", post(purge));
@@ -32,7 +29,7 @@ async fn purge(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(room): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
     let boundary = body.get("purge_up_to_event_id").and_then(Value::as_str);
     begin(&app, &room, boundary, &body).await
@@ -42,7 +39,7 @@ async fn purge_up_to(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments((room, event)): Segments<(String, String)>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
     begin(&app, &room, Some(&event), &body).await
 }
@@ -91,8 +88,8 @@ async fn status(
         return Err(MatrixError::not_found(format!("purge id '{id}' not found")).into());
     };
     let status = match job.status {
-        JobStatus::Scheduled | JobStatus::Active => "active",
-        done => done.as_str(),
+        unfinished if !unfinished.is_final() => "active",
+        finished => finished.as_str(),
     };
     let mut body = json!({ "status": status });
     if let Some(error) = job.error {

@@ -8,18 +8,19 @@ use axum::{
     routing::{get, post},
 };
 use lyceum_account::names;
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Query, Refusal, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Refusal, Segments, json};
 use lyceum_model::{AccountChange, Batch, Expect, MatrixError, RegistrationToken, Timestamp};
-use lyceum_server::chance;
-use serde::Deserialize;
+use lyceum_server::{Server, chance};
 use serde_json::{Map, Value, json};
 
-use super::{done, v1};
+use super::{done, object::Object, parameters::Parameters, v1};
 
 /// The longest token, in characters.
 const LENGTH_MAX: usize = 64;
+/// How often a random token is made anew because it is taken.
+const ATTEMPTS_MAX: usize = 1_000;
 /// How long a token is that nobody chose.
-const LENGTH_DEFAULT: u64 = 16;
+const LENGTH_DEFAULT: i64 = 16;
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/registration_tokens", get(list));
@@ -31,25 +32,17 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     )
 }
 
-#[derive(Deserialize)]
-struct Filter {
-    valid: Option<bool>,
-}
-
 async fn list(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(filter): Query<Filter>,
+    parameters: Parameters,
 ) -> Answer {
+    let wanted = parameters.switch("valid")?;
     let now = app.server.clock.now();
     let tokens = app.server.store.registration_tokens().await?;
     let tokens: Vec<Value> = tokens
         .iter()
-        .filter(|token| {
-            filter
-                .valid
-                .is_none_or(|valid| is_valid(token, now) == valid)
-        })
+        .filter(|token| wanted.is_none_or(|valid| is_valid(token, now) == valid))
         .map(shown)
         .collect();
     Ok(json(&json!({ "registration_tokens": tokens })))
@@ -89,11 +82,11 @@ async fn one(
 async fn create(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     let server = &app.server;
     let token = match body.get("token") {
-        None => random(body.get("length"))?,
+        None => unused(server, length(body.get("length"))?).await?,
         Some(Value::String(token)) => checked(token)?,
         Some(_) => return Err(MatrixError::invalid_param("token must be a string").into()),
     };
@@ -105,7 +98,9 @@ async fn create(
         expires: None,
     };
     change_of(&body, server.clock.now())?.apply(&mut new);
-    if server.store.registration_token(&new.token).await?.is_some() {
+    // A random one was looked up already.
+    let is_chosen = body.contains_key("token");
+    if is_chosen && server.store.registration_token(&new.token).await?.is_some() {
         let why = format!("Token already exists: {}", new.token);
         return Err(MatrixError::invalid_param(why).into());
     }
@@ -119,7 +114,7 @@ async fn change(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(token): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     let server = &app.server;
     let change = change_of(&body, server.clock.now())?;
@@ -196,21 +191,34 @@ fn checked(token: &str) -> Result<String, Refusal> {
     Ok(token.to_owned())
 }
 
-fn random(length: Option<&Value>) -> Result<String, Refusal> {
+fn length(length: Option<&Value>) -> Result<usize, Refusal> {
     let length = match length {
-        None => Some(LENGTH_DEFAULT),
-        Some(value) => value.as_u64(),
+        None => LENGTH_DEFAULT,
+        Some(value) => value
+            .as_i64()
+            .ok_or_else(|| MatrixError::invalid_param("length must be an integer"))?,
     };
-    let length = length
-        .and_then(|length| usize::try_from(length).ok())
+    let length = usize::try_from(length)
+        .ok()
         .filter(|length| (1..=LENGTH_MAX).contains(length))
         .ok_or_else(|| {
             MatrixError::invalid_param("length must be greater than zero and not greater than 64")
         })?;
-    let mut token = String::new();
-    while token.len() < length {
-        token += &names::session_id(&chance::bytes());
+    Ok(length)
+}
+
+/// A new token of this length; short ones may all be taken.
+async fn unused(server: &Server, length: usize) -> Result<String, Refusal> {
+    for _ in 0..ATTEMPTS_MAX {
+        let mut token = String::new();
+        while token.len() < length {
+            token += &names::session_id(&chance::bytes());
+        }
+        token.truncate(length);
+        if server.store.registration_token(&token).await?.is_none() {
+            return Ok(token);
+        }
     }
-    token.truncate(length);
-    Ok(token)
+    let why = "Unable to generate a unique registration token. Try again with a greater length";
+    Err(MatrixError::internal(why).into())
 }

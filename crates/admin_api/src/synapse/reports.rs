@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{AdminRequester, Answer, App, Query, Refusal, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Refusal, Segments, json};
 use lyceum_model::MatrixError;
 use lyceum_server::administration::reports::{EventReport, UserReport};
 use lyceum_storage::StorageError;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     done,
-    paging::{Direction, Paging},
+    paging::{Direction, Page, list},
+    parameters::Parameters,
     refused,
     rooms::reading::raw,
     v1,
@@ -29,30 +29,19 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     v1(router, "/user_reports/{id}", get(user).delete(delete_user))
 }
 
-#[derive(Deserialize)]
-struct Filter {
-    user_id: Option<String>,
-    room_id: Option<String>,
-    event_sender_user_id: Option<String>,
-    target_user_id: Option<String>,
+/// The page that is wanted of reports that come oldest first; the newest are wanted first unless
+/// somebody says otherwise.
+fn page<T>(parameters: &Parameters, mut reports: Vec<T>) -> Result<(Page, Vec<T>), Refusal> {
+    let page = parameters.page()?;
+    if parameters.direction()? != Some(Direction::Forward) {
+        reports.reverse();
+    }
+    Ok((page, reports))
 }
 
-/// A page of a list that has its oldest entry first.
-fn page<T>(paging: &Paging, mut all: Vec<T>) -> Result<(Vec<T>, usize, Option<usize>), Refusal> {
-    if paging.direction().unwrap_or(Direction::Backward) == Direction::Backward {
-        all.reverse();
-    }
-    let total = all.len();
-    let (entries, next) = paging.page()?.of(all);
-    Ok((entries, total, next))
-}
-
-fn list(key: &str, entries: &[Value], total: usize, next: Option<usize>) -> Value {
-    let mut body = json!({ key: entries, "total": total });
-    if let Some(next) = next {
-        body["next_token"] = json!(next);
-    }
-    body
+/// Whether a text has the part that a parameter wants.
+fn contains(parameters: &Parameters, name: &str, text: &str) -> bool {
+    parameters.text(name).is_none_or(|part| text.contains(part))
 }
 
 fn number(text: &str) -> Result<u64, Refusal> {
@@ -65,18 +54,18 @@ fn number(text: &str) -> Result<u64, Refusal> {
 async fn events(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(paging): Query<Paging>,
-    Query(filter): Query<Filter>,
+    parameters: Parameters,
 ) -> Answer {
-    let is =
-        |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+    let sender = parameters.text("event_sender_user_id");
     let mut reports = app.server.event_reports().await?;
     reports.retain(|(_, report)| {
-        is(&filter.user_id, report.user_id.as_str())
-            && is(&filter.room_id, report.room_id.as_str())
-            && is(&filter.event_sender_user_id, report.sender.as_str())
+        contains(&parameters, "user_id", report.user_id.as_str())
+            && contains(&parameters, "room_id", report.room_id.as_str())
+            && sender.is_none_or(|sender| sender == report.sender)
     });
-    let (reports, total, next) = page(&paging, reports)?;
+    let (page, reports) = page(&parameters, reports)?;
+    let total = reports.len();
+    let (reports, next) = page.of(reports);
     let mut entries = Vec::new();
     for (number, report) in reports {
         entries.push(shown_event(&app, number, &report).await?);
@@ -142,23 +131,20 @@ async fn delete_event(
 async fn users(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(paging): Query<Paging>,
-    Query(filter): Query<Filter>,
+    parameters: Parameters,
 ) -> Answer {
-    let contains = |wanted: &Option<String>, has: &str| {
-        wanted.as_deref().is_none_or(|wanted| has.contains(wanted))
-    };
     let mut reports = app.server.user_reports().await?;
     reports.retain(|(_, report)| {
-        contains(&filter.user_id, report.user_id.as_str())
-            && contains(&filter.target_user_id, report.target_user_id.as_str())
+        contains(&parameters, "user_id", report.user_id.as_str())
+            && contains(
+                &parameters,
+                "target_user_id",
+                report.target_user_id.as_str(),
+            )
     });
-    let (reports, total, next) = page(&paging, reports)?;
-    let entries: Vec<Value> = reports
-        .iter()
-        .map(|(number, report)| shown_user(*number, report))
-        .collect();
-    Ok(json(&list("user_reports", &entries, total, next)))
+    let (page, reports) = page(&parameters, reports)?;
+    let shown = |(number, report): &_| shown_user(*number, report);
+    Ok(json(&page.body("user_reports", reports, shown)))
 }
 
 fn shown_user(number: u64, report: &UserReport) -> Value {

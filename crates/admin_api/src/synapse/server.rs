@@ -8,13 +8,10 @@ use axum::{
     extract::State,
     routing::{get, post, put},
 };
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Query, Segments, json};
-use lyceum_model::{MatrixError, Timestamp};
+use lyceum_edge::{AdminRequester, Answer, App, ProvisioningRequester, Segments, json};
+use lyceum_model::MatrixError;
 use lyceum_server::administration::{
-    jobs::{JobStatus, Work},
-    notices::Notice,
-    people::text_of,
-    redaction::RedactionWish,
+    jobs::Work, notices::Notice, people::text_of, redaction::RedactionWish,
 };
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId};
 use serde::Deserialize;
@@ -22,17 +19,31 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     local_user,
-    paging::{Direction, Paging},
+    object::{Object, required},
+    paging::Direction,
+    parameters::Parameters,
     refused, user_id, v1,
 };
 
 /// How many rooms the list of the largest ones has.
 const LARGEST_ROOMS: usize = 10;
+/// What a notice is if nobody says.
+const MESSAGE: &str = "m.room.message";
 /// Whether background updates may run, as an admin set it.
 const UPDATES_SETTING: &str = "admin.background_updates";
 /// The updates that admins can start. What they would put right is computed anew at each request
 /// here, so there is nothing to be done.
 const UPDATES: [&str; 2] = ["populate_stats_process_rooms", "regenerate_directory"];
+/// By what the list of destinations can be ordered.
+const DESTINATION_ORDERS: [&str; 5] = [
+    "destination",
+    "retry_last_ts",
+    "retry_interval",
+    "failure_ts",
+    "last_successful_stream_ordering",
+];
+/// The states of a task. None is ever cancelled here.
+const TASK_STATUSES: [&str; 5] = ["scheduled", "active", "complete", "failed", "cancelled"];
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/server_version", get(version));
@@ -72,15 +83,17 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     )
 }
 
-async fn version() -> Answer {
+async fn version(_admin: ProvisioningRequester) -> Answer {
     Ok(json(
         &json!({ "server_version": env!("CARGO_PKG_VERSION") }),
     ))
 }
 
 /// This server speaks with no other servers yet, so it has no destinations.
-async fn destinations(_admin: AdminRequester, Query(paging): Query<Paging>) -> Answer {
-    paging.page()?;
+async fn destinations(_admin: AdminRequester, parameters: Parameters) -> Answer {
+    parameters.page()?;
+    parameters.choice("order_by", &DESTINATION_ORDERS.map(|order| (order, ())))?;
+    parameters.direction()?;
     Ok(json(&json!({ "destinations": [], "total": 0 })))
 }
 
@@ -88,34 +101,30 @@ async fn no_destination(_admin: AdminRequester) -> Answer {
     Err(MatrixError::not_found("Unknown destination").into())
 }
 
-#[derive(Deserialize)]
-struct TaskFilter {
-    action_name: Option<String>,
-    resource_id: Option<String>,
-    #[serde(alias = "job_status")]
-    status: Option<String>,
-    max_timestamp: Option<u64>,
-}
-
 async fn tasks(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(filter): Query<TaskFilter>,
+    parameters: Parameters,
 ) -> Answer {
-    let is =
-        |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+    let actions: Vec<&str> = parameters.texts("action_name").collect();
+    let resource_id = parameters.text("resource_id");
+    let known = TASK_STATUSES.map(|status| (status, status));
+    let mut statuses = parameters.choices("status", &known)?;
+    if statuses.is_empty() {
+        statuses = parameters.choices("job_status", &known)?;
+    }
+    let max_timestamp = parameters.integer("max_timestamp")?;
+    let is_wanted = |wanted: &[&str], has| wanted.is_empty() || wanted.contains(&has);
     let tasks: Vec<Value> = app
         .server
         .jobs()
         .await?
         .iter()
         .filter(|job| {
-            is(&filter.action_name, job.work.action())
-                && is(&filter.resource_id, job.work.resource_id())
-                && is(&filter.status, job.status.as_str())
-                && filter
-                    .max_timestamp
-                    .is_none_or(|max| job.timestamp_ms < max)
+            is_wanted(&actions, job.work.action())
+                && resource_id.is_none_or(|wanted| wanted == job.work.resource_id())
+                && is_wanted(&statuses, job.status.as_str())
+                && max_timestamp.is_none_or(|max| job.timestamp_ms < max)
         })
         .map(|job| {
             json!({
@@ -132,22 +141,20 @@ async fn tasks(
     Ok(json(&json!({ "scheduled_tasks": tasks })))
 }
 
-#[derive(Deserialize)]
-struct MediaStatistics {
-    order_by: Option<OrderBy>,
-    from_ts: Option<u64>,
-    until_ts: Option<u64>,
-    search_term: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
 enum OrderBy {
     UserId,
     Displayname,
     MediaLength,
     MediaCount,
 }
+
+const ORDERS: [(&str, OrderBy); 4] = [
+    ("media_length", OrderBy::MediaLength),
+    ("media_count", OrderBy::MediaCount),
+    ("user_id", OrderBy::UserId),
+    ("displayname", OrderBy::Displayname),
+];
 
 struct Usage {
     user_id: OwnedUserId,
@@ -159,29 +166,27 @@ struct Usage {
 async fn media_statistics(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(paging): Query<Paging>,
-    Query(wanted): Query<MediaStatistics>,
+    parameters: Parameters,
 ) -> Answer {
-    let page = paging.page()?;
-    if let (Some(from), Some(until)) = (wanted.from_ts, wanted.until_ts)
-        && until <= from
-    {
+    let order_by = parameters.choice("order_by", &ORDERS)?;
+    let order_by = order_by.unwrap_or(OrderBy::UserId);
+    let page = parameters.page()?;
+    let from = parameters.time("from_ts")?;
+    let until = parameters.time("until_ts")?;
+    if until.is_some_and(|until| until <= from.unwrap_or_default()) {
         let why = "Query parameter until_ts must be greater than from_ts.";
         return Err(MatrixError::invalid_param(why).into());
     }
-    if wanted.search_term.as_deref() == Some("") {
+    let term = parameters.text("search_term").map(str::to_lowercase);
+    if term.as_deref() == Some("") {
         let why = "Query parameter search_term cannot be an empty string.";
         return Err(MatrixError::invalid_param(why).into());
     }
+    let direction = parameters.direction()?.unwrap_or(Direction::Forward);
     let server = &app.server;
-    let (from, until) = (
-        wanted.from_ts.map(Timestamp),
-        wanted.until_ts.map(Timestamp),
-    );
     let usage = server.media_usage(from, until).await?;
     let ids: Vec<OwnedUserId> = usage.keys().cloned().collect();
     let profiles = server.store.profiles(&ids).await?;
-    let term = wanted.search_term.map(|term| term.to_lowercase());
     let mut lines: Vec<Usage> = usage
         .into_iter()
         .map(|(user_id, (count, bytes))| Usage {
@@ -200,31 +205,19 @@ async fn media_statistics(
             })
         })
         .collect();
-    let order_by = wanted.order_by.unwrap_or(OrderBy::UserId);
-    let direction = paging.direction().unwrap_or(Direction::Forward);
     lines.sort_by(|a, b| {
         direction
             .of(compare(a, b, order_by))
             .then_with(|| a.user_id.cmp(&b.user_id))
     });
-    let total = lines.len();
-    let (lines, next) = page.of(lines);
-    let users: Vec<Value> = lines
-        .iter()
-        .map(|line| {
-            json!({
-                "displayname": line.display_name,
-                "media_count": line.count,
-                "media_length": line.bytes,
-                "user_id": line.user_id,
-            })
+    Ok(json(&page.body("users", lines, |line| {
+        json!({
+            "displayname": line.display_name,
+            "media_count": line.count,
+            "media_length": line.bytes,
+            "user_id": line.user_id,
         })
-        .collect();
-    let mut body = json!({ "users": users, "total": total });
-    if let Some(next) = next {
-        body["next_token"] = json!(next);
-    }
-    Ok(json(&body))
+    })))
 }
 
 fn compare(a: &Usage, b: &Usage, order_by: OrderBy) -> Ordering {
@@ -263,10 +256,14 @@ async fn updates_enabled(State(app): State<Arc<App>>, _admin: AdminRequester) ->
 async fn enable_updates(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
-    let Some(Value::Bool(enabled)) = body.get("enabled") else {
-        return Err(MatrixError::unknown("'enabled' parameter must be a boolean").into());
+    let enabled = match body.get("enabled") {
+        None => true,
+        Some(Value::Bool(enabled)) => *enabled,
+        Some(_) => {
+            return Err(MatrixError::unknown("'enabled' parameter must be a boolean").into());
+        }
     };
     let change = lyceum_model::Change::Setting {
         key: UPDATES_SETTING.to_owned(),
@@ -281,13 +278,8 @@ async fn enable_updates(
     Ok(json(&json!({ "enabled": enabled })))
 }
 
-async fn start_update(
-    _admin: AdminRequester,
-    JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Answer {
-    let Some(name) = body.get("job_name") else {
-        return Err(MatrixError::missing_param("Missing params: ['job_name']").into());
-    };
+async fn start_update(_admin: AdminRequester, Object(body): Object) -> Answer {
+    let name = required(&body, "job_name")?;
     if !name.as_str().is_some_and(|name| UPDATES.contains(&name)) {
         return Err(MatrixError::unknown("Invalid job_name").into());
     }
@@ -297,7 +289,7 @@ async fn start_update(
 async fn notice(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     send_notice(&app, body, None).await
 }
@@ -306,7 +298,7 @@ async fn notice_once(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(transaction_id): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     send_notice(&app, body, Some(transaction_id)).await
 }
@@ -316,23 +308,32 @@ async fn send_notice(
     body: Map<String, Value>,
     transaction_id: Option<String>,
 ) -> Answer {
-    let (Some(named), Some(content)) = (body.get("user_id"), body.get("content")) else {
+    if !body.contains_key("user_id") && !body.contains_key("content") {
         let why = "Missing params: ['user_id', 'content']";
         return Err(MatrixError::missing_param(why).into());
+    }
+    let named = required(&body, "user_id")?;
+    let content = required(&body, "content")?;
+    let other = "Server notices can only be sent to local users";
+    let user = local_user(app, named.as_str().unwrap_or_default(), other).await?;
+    let text = |key: &str| match body.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(MatrixError::unknown(format!("Not '{key}' a string type"))),
     };
+    let kind = text("type")?.unwrap_or_else(|| MESSAGE.to_owned());
+    let state_key = text("state_key")?;
+    let missing = |key| kind == MESSAGE && content.get(key).is_none();
+    if let Some(key) = ["body", "msgtype"].into_iter().find(|key| missing(*key)) {
+        return Err(MatrixError::unknown(format!("'{key}' not in content")).into());
+    }
     if !content.is_object() {
         return Err(MatrixError::bad_json("content must be an object").into());
     }
-    let text = |key: &str| body.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
-    let other = "Server notices can only be sent to local users";
-    let user = local_user(app, named.as_str().unwrap_or_default(), other).await?;
-    if user.is_deactivated {
-        return Err(MatrixError::user_deactivated("This account has been deactivated").into());
-    }
     let content = RawValue::from_string(content.to_string());
     let notice = Notice {
-        kind: text("type").unwrap_or_else(|| "m.room.message".to_owned()),
-        state_key: text("state_key"),
+        kind,
+        state_key,
         content: content.map_err(|_| MatrixError::bad_json("content must be an object"))?,
         transaction_id,
     };
@@ -346,17 +347,20 @@ struct Redaction {
     reason: Option<String>,
     limit: Option<i64>,
     use_admin: Option<bool>,
-    before_ts: Option<u64>,
-    after_ts: Option<u64>,
+    before_ts: Option<i64>,
+    after_ts: Option<i64>,
 }
 
 async fn redact(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Redaction>,
+    Object(body): Object,
 ) -> Answer {
     let user_id = user_id(&named)?;
+    required(&body, "rooms")?;
+    let body: Redaction = serde_json::from_value(Value::Object(body))
+        .map_err(|error| MatrixError::bad_json(error.to_string()))?;
     let limit = match body.limit {
         None => None,
         Some(limit) => Some(
@@ -381,14 +385,27 @@ async fn redact(
         reason: body.reason,
         limit,
         use_admin: body.use_admin.unwrap_or(false),
-        before_ts: body.before_ts,
-        after_ts: body.after_ts,
+        before_ts: body.before_ts.map(not_negative),
+        after_ts: body.after_ts.map(not_negative),
     };
+    for job in app.server.jobs().await? {
+        let is_same =
+            matches!(&job.work, Work::RedactUser { user_id: other, .. } if *other == user_id);
+        if is_same && !job.status.is_final() {
+            let why = format!("Redact already in progress for user {user_id}");
+            return Err(MatrixError::unknown(why).into());
+        }
+    }
     let id = app
         .server
         .begin_job(Work::RedactUser { user_id, wish })
         .await?;
     Ok(json(&json!({ "redact_id": id })))
+}
+
+/// No event is from before 1970.
+fn not_negative(ts: i64) -> u64 {
+    u64::try_from(ts).unwrap_or(0)
 }
 
 async fn redact_status(
@@ -401,15 +418,12 @@ async fn redact_status(
     let Some(job) = job.filter(|job| is_redaction(&job.work)) else {
         return Err(MatrixError::not_found(format!("redact id '{id}' not found")).into());
     };
-    let status = match job.status {
-        JobStatus::Complete => "completed",
-        other => other.as_str(),
-    };
+    // Synapse's book says "completed"; Synapse and its tools say "complete".
     let failed = job
         .result
         .map(|mut result| result["failed_redactions"].take());
     let mut body = json!({
-        "status": status,
+        "status": job.status.as_str(),
         "failed_redactions": failed.unwrap_or_else(|| json!({})),
     });
     if let Some(error) = job.error {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, json};
 use lyceum_model::MatrixError;
-use lyceum_server::encryption::cross_signing;
+use lyceum_server::{accounts::interactive_auth::Passed, encryption::cross_signing};
 use serde_json::json;
 
 use crate::{interactive_auth::authenticate, object::Object};
@@ -20,12 +20,12 @@ pub(crate) async fn upload(
     requester.limit(&app, Limit::Request)?;
     let user_id = &requester.user_id;
     let needed = cross_signing::needs_authentication(&app.server, user_id, &body).await;
-    let needed =
-        needed.map_err(MatrixError::from)? && !app.server.may_replace_keys(user_id).await?;
-    let passed = if needed {
-        Some(authenticate(&app, &requester, "POST", PATH, body.get("auth")).await?)
-    } else {
+    let passed = if !needed.map_err(MatrixError::from)? {
         None
+    } else if app.server.may_replace_keys(user_id).await? {
+        Some(Passed::not_needed())
+    } else {
+        Some(authenticate(&app, &requester, "POST", PATH, body.get("auth")).await?)
     };
     let uploaded = cross_signing::upload(&app.server, user_id, &body, passed.as_ref()).await;
     uploaded.map_err(MatrixError::from)?;

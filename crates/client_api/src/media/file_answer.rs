@@ -22,7 +22,7 @@ use super::{
 /// The type of files of which nothing is known.
 pub(super) const OCTETS: &str = "application/octet-stream";
 /// How many bytes are read from disk at a time.
-const CHUNK_BYTES: u64 = 256 * 1024;
+const CHUNK_BYTES: u64 = 128 * 1024;
 /// What a browser may do with a file (specification, "Content repository").
 const POLICY: &str = "sandbox; default-src 'none'; script-src 'none'; \
      plugin-types application/pdf; style-src 'unsafe-inline'; object-src 'self';";

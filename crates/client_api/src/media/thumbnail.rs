@@ -7,24 +7,22 @@ use axum::{
     extract::{Request, State},
     routing::get,
 };
-use http::HeaderMap;
 use lyceum_edge::{Answer, App, Query, Refusal, Requester, Segments};
 use lyceum_media_store::{Method, Requested};
 use lyceum_model::MatrixError;
 use lyceum_server::media::Picture;
-use ruma_common::OwnedServerName;
 use serde::Deserialize;
 
 use super::{
-    Audience, Visitor, admit, admit_anybody, authenticated_media,
+    Fetcher, FilePath, Visitor, authenticated_media,
     file_answer::{FileAnswer, etag_of, not_modified},
-    media, media_id, wait,
+    media, wait,
 };
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let path = "/thumbnail/{server_name}/{media_id}";
-    let router = authenticated_media(router, path, &get(thumbnail));
-    media(router, path, &get(thumbnail_for_anybody))
+    let router = authenticated_media(router, path, &get(thumbnail::<Requester>));
+    media(router, path, &get(thumbnail::<Visitor>))
 }
 
 #[derive(Deserialize)]
@@ -55,56 +53,17 @@ impl Parameters {
     }
 }
 
-async fn thumbnail(
+async fn thumbnail<F: Fetcher>(
     State(app): State<Arc<App>>,
-    requester: Requester,
-    Segments((server_name, name)): Segments<(OwnedServerName, String)>,
+    fetcher: F,
+    Segments(path): Segments<FilePath>,
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Answer {
-    let audience = admit(&app, &requester)?;
-    let wanted = Wanted {
-        server_name,
-        name,
-        parameters,
-        audience,
-    };
-    answer(&app, wanted, request.headers()).await
-}
-
-async fn thumbnail_for_anybody(
-    State(app): State<Arc<App>>,
-    visitor: Visitor,
-    Segments((server_name, name)): Segments<(OwnedServerName, String)>,
-    Query(parameters): Query<Parameters>,
-    request: Request,
-) -> Answer {
-    let audience = admit_anybody(&app, &visitor)?;
-    let wanted = Wanted {
-        server_name,
-        name,
-        parameters,
-        audience,
-    };
-    answer(&app, wanted, request.headers()).await
-}
-
-struct Wanted {
-    server_name: OwnedServerName,
-    name: String,
-    parameters: Parameters,
-    audience: Audience,
-}
-
-async fn answer(app: &App, wanted: Wanted, headers: &HeaderMap) -> Answer {
-    let Wanted {
-        server_name,
-        name,
-        parameters,
-        audience,
-    } = wanted;
+    let audience = fetcher.admit(&app)?;
+    let headers = request.headers();
     let server = &app.server;
-    let id = media_id(server_name, name)?;
+    let id = path.media_id()?;
     let requested = parameters.requested()?;
     let wait = wait(parameters.timeout_ms);
     let found = server

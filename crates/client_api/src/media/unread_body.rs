@@ -1,4 +1,4 @@
-//! Hearing out uploads that are refused.
+//! Hearing out uploads that are answered before all of them has come.
 //!
 //! Most clients send all of a body before they read the answer. If the connection is closed under
 //! them they never learn why; so what is still to come is read and dropped, within limits.
@@ -22,7 +22,7 @@ const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// For how long.
 const TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Answers a request; if it is refused, what nobody read of its body is read first.
+/// Answers a request; what nobody read of its body is read first.
 pub(super) async fn hear_out(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let waits_for_leave = parts.headers.contains_key(header::EXPECT);
@@ -33,9 +33,8 @@ pub(super) async fn hear_out(request: Request, next: Next) -> Response {
     let response = next
         .run(Request::from_parts(parts, Body::new(rest.clone())))
         .await;
-    let is_refused = response.status().is_client_error() || response.status().is_server_error();
     let will_send = !waits_for_leave || rest.0.lock().is_begun;
-    if is_refused && will_send && http_body::Body::size_hint(&rest).lower() <= BYTES_MAX {
+    if will_send && http_body::Body::size_hint(&rest).lower() <= BYTES_MAX {
         // Nothing is owed to a client that is too slow or sends too much.
         let _ = tokio::time::timeout(TIME_MAX, rest.drain()).await;
     }

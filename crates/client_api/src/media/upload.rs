@@ -7,21 +7,22 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::from_fn,
+    response::Response,
     routing::{post, put},
 };
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use lyceum_edge::{Answer, App, Limit, Query, Refusal, Requester, Segments, json};
+use lyceum_edge::{Answer, App, Limit, Query, Requester, Segments, json};
 use lyceum_model::{MatrixError, MediaId};
 use lyceum_server::{
     Server,
-    media::{Description, Fulfilment, IncomingFile},
+    media::{Description, Fulfilment, IncomingFile, UploadError},
 };
-use ruma_common::OwnedServerName;
+use ruma_common::UserId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{media, media_id, unread_body::hear_out};
+use super::{FilePath, media, unread_body::hear_out};
 
 /// An upload of which nothing comes for so long is given up.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -58,31 +59,50 @@ async fn upload(
     } else {
         Fulfilment::ById
     };
-    let incoming = app
-        .server
-        .begin_upload(&requester, description, fulfilment)
-        .map_err(MatrixError::from)?;
-    let id = receive(&app.server, incoming, request.into_body()).await?;
+    let begun = app.server.begin_upload(&requester, description, fulfilment);
+    let uploaded = match begun.await {
+        Ok(incoming) => receive(&app.server, incoming, request.into_body()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(UploadError::TooLarge { size_max }) = uploaded
+        && fulfilment == Fulfilment::ByNextUpload
+    {
+        return Ok(no_picture(&requester.user_id, size_max));
+    }
+    let id = uploaded.map_err(MatrixError::from)?;
     Ok(json(&json!({ "content_uri": uri(&id) })))
+}
+
+/// Answers a platform whose picture is too large. Moodle makes a room and its picture in one task,
+/// which it repeats as a whole: with an error the room would never get its people. So it gets no
+/// id, and gives the room no picture.
+fn no_picture(user_id: &UserId, size_max: u64) -> Response {
+    tracing::warn!(
+        %user_id,
+        size_max,
+        "a course's picture is larger than media.upload_bytes_max; its room has none"
+    );
+    json(&json!({ "content_uri": null }))
 }
 
 async fn upload_promised(
     State(app): State<Arc<App>>,
     requester: Requester,
-    Segments((server_name, name)): Segments<(OwnedServerName, String)>,
+    Segments(path): Segments<FilePath>,
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     requester.refuse_suspended()?;
-    let id = media_id(server_name, name)?;
+    let id = path.media_id()?;
     let description = description(request.headers(), parameters.filename);
     let begun = app
         .server
         .begin_promised_upload(&requester, &id, description)
         .await;
     let incoming = begun.map_err(MatrixError::from)?;
-    receive(&app.server, incoming, request.into_body()).await?;
+    let received = receive(&app.server, incoming, request.into_body()).await;
+    received.map_err(MatrixError::from)?;
     Ok(json(&json!({})))
 }
 
@@ -104,19 +124,16 @@ async fn receive(
     server: &Server,
     mut incoming: IncomingFile,
     mut body: Body,
-) -> Result<MediaId, Refusal> {
+) -> Result<MediaId, UploadError> {
     loop {
         let Ok(frame) = tokio::time::timeout(IDLE_MAX, body.frame()).await else {
-            return Err(MatrixError::new(408, "M_UNKNOWN", "The upload came too slowly").into());
+            return Err(UploadError::TooSlow);
         };
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| MatrixError::unknown("The upload was interrupted"))?;
+        let frame = frame.map_err(|_| UploadError::Interrupted)?;
         if let Some(bytes) = frame.data_ref() {
-            incoming.write(bytes).await.map_err(MatrixError::from)?;
+            incoming.write(bytes).await?;
         }
     }
-    Ok(server
-        .keep_upload(incoming)
-        .await
-        .map_err(MatrixError::from)?)
+    server.keep_upload(incoming).await
 }

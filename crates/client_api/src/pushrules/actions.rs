@@ -3,24 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, Segments, json};
-use lyceum_model::MatrixError;
-use lyceum_server::push_rules;
+use lyceum_account::push::PushRule;
+use lyceum_edge::{Answer, App, JsonBody, Requester};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::kind_of;
+use super::{RulePath, change, read};
 
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     requester: Requester,
-    Segments((kind, rule_id)): Segments<(String, String)>,
+    path: RulePath,
 ) -> Answer {
-    requester.limit(&app, Limit::Request)?;
-    let kind = kind_of(&kind)?;
-    let rules = push_rules::load(&app.server, &requester.user_id).await?;
-    let rule = rules.get(kind, &rule_id).map_err(MatrixError::from)?;
-    Ok(json(&json!({ "actions": rule.actions })))
+    let tell = |rule: &PushRule| json!({ "actions": rule.actions });
+    read(&app, &requester, path, tell).await
 }
 
 #[derive(Deserialize)]
@@ -31,14 +27,11 @@ pub(crate) struct Body {
 pub(crate) async fn put(
     State(app): State<Arc<App>>,
     requester: Requester,
-    Segments((kind, rule_id)): Segments<(String, String)>,
+    path: RulePath,
     JsonBody(body): JsonBody<Body>,
 ) -> Answer {
-    requester.limit(&app, Limit::Request)?;
-    let kind = kind_of(&kind)?;
-    let changed = push_rules::change(&app.server, &requester.user_id, |rules| {
-        rules.set_actions(kind, &rule_id, &body.actions)
-    });
-    changed.await.map_err(MatrixError::from)?;
-    Ok(json(&json!({})))
+    change(&app, &requester, path, |rules, kind, rule_id| {
+        rules.set_actions(kind, rule_id, &body.actions)
+    })
+    .await
 }

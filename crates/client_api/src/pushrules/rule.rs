@@ -3,25 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lyceum_edge::{Answer, App, JsonBody, Limit, Query, Requester, Segments, json};
-use lyceum_model::MatrixError;
-use lyceum_server::push_rules;
+use lyceum_account::push::PushRule;
+use lyceum_edge::{Answer, App, JsonBody, Query, Requester};
 use serde::Deserialize;
-use serde_json::json;
 
-use super::kind_of;
+use super::{RulePath, change, read};
 use crate::object::Object;
 
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     requester: Requester,
-    Segments((kind, rule_id)): Segments<(String, String)>,
+    path: RulePath,
 ) -> Answer {
-    requester.limit(&app, Limit::Request)?;
-    let kind = kind_of(&kind)?;
-    let rules = push_rules::load(&app.server, &requester.user_id).await?;
-    let rule = rules.get(kind, &rule_id).map_err(MatrixError::from)?;
-    Ok(json(&rule.to_json()))
+    read(&app, &requester, path, PushRule::to_json).await
 }
 
 #[derive(Deserialize)]
@@ -33,30 +27,24 @@ pub(crate) struct Neighbours {
 pub(crate) async fn put(
     State(app): State<Arc<App>>,
     requester: Requester,
-    Segments((kind, rule_id)): Segments<(String, String)>,
+    path: RulePath,
     Query(neighbours): Query<Neighbours>,
     JsonBody(Object(body)): JsonBody<Object>,
 ) -> Answer {
-    requester.limit(&app, Limit::Request)?;
-    let kind = kind_of(&kind)?;
     let (before, after) = (neighbours.before.as_deref(), neighbours.after.as_deref());
-    let changed = push_rules::change(&app.server, &requester.user_id, |rules| {
-        rules.put(kind, &rule_id, &body, before, after)
-    });
-    changed.await.map_err(MatrixError::from)?;
-    Ok(json(&json!({})))
+    change(&app, &requester, path, |rules, kind, rule_id| {
+        rules.put(kind, rule_id, &body, before, after)
+    })
+    .await
 }
 
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     requester: Requester,
-    Segments((kind, rule_id)): Segments<(String, String)>,
+    path: RulePath,
 ) -> Answer {
-    requester.limit(&app, Limit::Request)?;
-    let kind = kind_of(&kind)?;
-    let changed = push_rules::change(&app.server, &requester.user_id, |rules| {
-        rules.delete(kind, &rule_id)
-    });
-    changed.await.map_err(MatrixError::from)?;
-    Ok(json(&json!({})))
+    change(&app, &requester, path, |rules, kind, rule_id| {
+        rules.delete(kind, rule_id)
+    })
+    .await
 }

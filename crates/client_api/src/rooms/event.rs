@@ -21,7 +21,7 @@ async fn event(
     let server = &app.server;
     let not_found = || MatrixError::not_found("There is no such event");
     let reader = server
-        .reader(&requester.user_id, &room_id)
+        .event_reader(&requester.user_id, &room_id)
         .await
         .map_err(|_| not_found())?;
     let (stored, membership) = server

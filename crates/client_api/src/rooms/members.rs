@@ -7,13 +7,14 @@ use http::StatusCode;
 use lyceum_edge::{Answer, App, Query, Requester, Segments, client, json, json_bytes};
 use lyceum_model::{Event, MatrixError, Membership, Seq};
 use lyceum_room::membership_of;
-use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, TimelinePage};
+use lyceum_server::{Server, rooms::joined_members::Reader};
+use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError, TimelinePage};
 use lyceum_sync::{
     client_event::{ClientEvent, EventForm},
     history::event_chunk,
     token::PageToken,
 };
-use ruma_common::OwnedRoomId;
+use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -43,24 +44,14 @@ async fn members(
         .map_err(MatrixError::from)?;
     let mut state: Option<Vec<Arc<Event>>> = None;
     if let Some(at) = parameters.at {
-        let seq = match at.parse() {
-            Ok(PageToken::Sync(token)) => Seq(server.store.seq_at(&room_id, token.0).await?.0 + 1),
-            Ok(PageToken::Timeline(token)) => token.seq,
-            Err(_) => return Err(MatrixError::invalid_param("at is not a token").into()),
+        let Ok(at) = at.parse() else {
+            return Err(MatrixError::invalid_param("at is not a token").into());
         };
-        let page = TimelinePage {
-            room_id: room_id.clone(),
-            from: seq,
-            until: None,
-            up_to: server.store.position(),
-            direction: Direction::Backward,
-            limit: 1,
-        };
-        if let Some(last) = server.store.timeline(page).await?.first()
-            && reader.left.is_none()
+        if reader.left.is_none()
+            && let Some(event_id) = last_event_at(server, &room_id, at).await?
         {
             let of = StateOf {
-                event_id: last.event.id.clone(),
+                event_id,
                 side: StateSide::After,
             };
             state = server.store.state_at(of, StateWanted::All).await?;
@@ -94,6 +85,44 @@ async fn members(
     ))
 }
 
+/// The event after which a room was as a token means it: the last one before its gap. Before the
+/// first event of a room nobody is a member; there the token stands for when it was given out.
+async fn last_event_at(
+    server: &Server,
+    room_id: &RoomId,
+    at: PageToken,
+) -> Result<Option<OwnedEventId>, StorageError> {
+    let given_out = match at {
+        PageToken::Sync(token) => token.0,
+        PageToken::Timeline(token) => {
+            let found = event_before(server, room_id, token.seq).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            token.position
+        }
+    };
+    let last = server.store.seq_at(room_id, given_out).await?;
+    event_before(server, room_id, Seq(last.0 + 1)).await
+}
+
+async fn event_before(
+    server: &Server,
+    room_id: &RoomId,
+    seq: Seq,
+) -> Result<Option<OwnedEventId>, StorageError> {
+    let page = TimelinePage {
+        room_id: room_id.to_owned(),
+        from: seq,
+        until: None,
+        up_to: server.store.position(),
+        direction: Direction::Backward,
+        limit: 1,
+    };
+    let found = server.store.timeline(page).await?;
+    Ok(found.first().map(|stored| stored.event.id.clone()))
+}
+
 async fn joined(
     State(app): State<Arc<App>>,
     requester: Requester,
@@ -106,7 +135,12 @@ async fn joined(
     let Some(room) = room.filter(is_member) else {
         return Err(MatrixError::forbidden("You are not in that room").into());
     };
-    let body = app.server.joined_members_of(&room);
+    let reader = if requester.is_provisioning() {
+        Reader::Platform
+    } else {
+        Reader::Client
+    };
+    let body = app.server.joined_members_of(&room, reader);
     Ok(json_bytes(StatusCode::OK, body))
 }
 

@@ -81,7 +81,7 @@ async fn leave(
 ) -> Answer {
     let left = app
         .server
-        .leave_room(&requester.user_id, &room_id, body.reason)
+        .leave_room_on_request(&requester.user_id, &room_id, body.reason)
         .await;
     left.map_err(MatrixError::from)?;
     done()

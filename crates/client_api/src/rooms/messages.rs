@@ -43,6 +43,11 @@ async fn messages(
     Query(parameters): Query<Parameters>,
 ) -> Answer {
     let server = &app.server;
+    // First of all: who may not read learns that, and not what else is wrong with the question.
+    let reader = server
+        .reader(&requester.user_id, &room_id)
+        .await
+        .map_err(MatrixError::from)?;
     let direction = match parameters.dir.as_deref() {
         Some("b") => Direction::Backward,
         Some("f") => Direction::Forward,
@@ -54,13 +59,9 @@ async fn messages(
         Some(limit) => limit.min(LIMIT_MAX),
         None => filter.limit(LIMIT_DEFAULT, LIMIT_MAX),
     };
-    let reader = server
-        .reader(&requester.user_id, &room_id)
-        .await
-        .map_err(MatrixError::from)?;
     let position = server.feed.position();
-    let start = match (&parameters.from, direction) {
-        (Some(from), _) => token_of(from)?,
+    let start = match (token_of(parameters.from.as_deref())?, direction) {
+        (Some(from), _) => from,
         (None, Direction::Backward) => PageToken::Sync(SyncToken(position)),
         (None, Direction::Forward) => PageToken::Timeline(TimelineToken {
             position,
@@ -68,8 +69,8 @@ async fn messages(
         }),
     };
     let from = seq_of(server, &room_id, start).await?;
-    let until = match &parameters.to {
-        Some(to) => Some(seq_of(server, &room_id, token_of(to)?).await?),
+    let until = match token_of(parameters.to.as_deref())? {
+        Some(to) => Some(seq_of(server, &room_id, to).await?),
         None => None,
     };
     let stretch = (from, until, position);
@@ -141,10 +142,15 @@ pub(super) fn filter_of(filter: Option<&str>) -> Result<RoomEventFilter, Refusal
     }
 }
 
-pub(super) fn token_of(token: &str) -> Result<PageToken, Refusal> {
-    token
-        .parse()
-        .map_err(|_| MatrixError::invalid_param("This is not a token").into())
+/// A token from a query parameter. matrix-bot-sdk sends an empty one where it has none.
+pub(super) fn token_of(token: Option<&str>) -> Result<Option<PageToken>, Refusal> {
+    let Some(token) = token.filter(|token| !token.is_empty()) else {
+        return Ok(None);
+    };
+    match token.parse() {
+        Ok(token) => Ok(Some(token)),
+        Err(_) => Err(MatrixError::invalid_param("This is not a token").into()),
+    }
 }
 
 /// The place of a token in a room: the gap before this event.

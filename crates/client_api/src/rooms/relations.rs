@@ -121,12 +121,12 @@ async fn relations(
         .map_err(not_found)?;
     let parent = server.event_for(&reader, &wanted.event_id).await;
     parent.map_err(MatrixError::from)?;
-    let from = match &parameters.from {
-        Some(from) => Some(seq_of(server, &wanted.room_id, token_of(from)?).await?),
+    let from = match token_of(parameters.from.as_deref())? {
+        Some(from) => Some(seq_of(server, &wanted.room_id, from).await?),
         None => None,
     };
-    let until = match &parameters.to {
-        Some(to) => Some(seq_of(server, &wanted.room_id, token_of(to)?).await?),
+    let until = match token_of(parameters.to.as_deref())? {
+        Some(to) => Some(seq_of(server, &wanted.room_id, to).await?),
         None => None,
     };
     let position = server.feed.position();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use lyceum_edge::{Answer, App, Requester, Segments, client_v1, json, unstable};
-use lyceum_model::MatrixError;
+use lyceum_model::{MatrixError, Membership};
 use lyceum_server::rooms::PublicRoom;
 use ruma_common::OwnedRoomOrAliasId;
 use serde_json::Value;
@@ -46,8 +46,8 @@ async fn summary(
     if !allowed.is_empty() {
         summary["allowed_room_ids"] = Value::from(allowed);
     }
-    if let Some(membership) = room.state.membership(&requester.user_id) {
-        summary["membership"] = Value::from(membership.as_str());
-    }
+    let membership = room.state.membership(&requester.user_id);
+    let membership = membership.unwrap_or(Membership::Leave);
+    summary["membership"] = Value::from(membership.as_str());
     Ok(json(&summary))
 }

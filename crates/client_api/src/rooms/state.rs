@@ -17,7 +17,7 @@ use ruma_common::OwnedRoomId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::send::{Parameters, content_of};
+use super::send::{Parameters as SendParameters, content_of};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = client(router, "/rooms/{room_id}/state", get(all));
@@ -58,21 +58,31 @@ async fn all(
 }
 
 #[derive(Deserialize)]
-struct Format {
-    format: Option<String>,
+struct Parameters {
+    #[serde(default)]
+    format: Format,
+}
+
+/// How much of an event is wanted.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Content,
+    Event,
 }
 
 async fn entry_without_key(
     state: State<Arc<App>>,
     requester: Requester,
     Segments((room_id, kind)): Segments<(OwnedRoomId, String)>,
-    format: Query<Format>,
+    parameters: Query<Parameters>,
 ) -> Answer {
     entry(
         state,
         requester,
         Segments((room_id, kind, String::new())),
-        format,
+        parameters,
     )
     .await
 }
@@ -81,7 +91,7 @@ async fn entry(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments((room_id, kind, key)): Segments<(OwnedRoomId, String, String)>,
-    Query(format): Query<Format>,
+    Query(parameters): Query<Parameters>,
 ) -> Answer {
     let server = &app.server;
     let reader = server
@@ -91,7 +101,7 @@ async fn entry(
     let Some(event) = server.state_entry_for(&reader, &kind, &key).await? else {
         return Err(MatrixError::not_found("There is no such state in this room").into());
     };
-    let body = if format.format.as_deref() == Some("event") {
+    let body = if parameters.format == Format::Event {
         let form = EventForm::new(server.clock.now());
         ShownEvent::from(Arc::new(ClientEvent::new(&event))).to_json(&form)
     } else {
@@ -104,7 +114,7 @@ async fn set_without_key(
     state: State<Arc<App>>,
     requester: Requester,
     Segments((room_id, kind)): Segments<(OwnedRoomId, String)>,
-    parameters: Query<Parameters>,
+    parameters: Query<SendParameters>,
     body: RawBody,
 ) -> Answer {
     set(
@@ -121,7 +131,7 @@ async fn set(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments((room_id, kind, key)): Segments<(OwnedRoomId, String, String)>,
-    Query(parameters): Query<Parameters>,
+    Query(parameters): Query<SendParameters>,
     RawBody(body): RawBody,
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
@@ -148,7 +158,7 @@ async fn set(
 /// A room's create event is written once, by who makes the room.
 fn refuse_create(kind: &str) -> Result<(), Refusal> {
     if kind == "m.room.create" {
-        return Err(MatrixError::forbidden("A room is created once").into());
+        return Err(MatrixError::invalid_param("A room is created once").into());
     }
     Ok(())
 }

@@ -21,6 +21,11 @@ pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     router.route("/_synapse/admin/v1/register", get(nonce).post(register))
 }
 
+/// The longest name and password that can be signed, in characters.
+const SIGNED_LENGTH_MAX: usize = 512;
+/// What a user can be besides an ordinary one.
+const USER_TYPES: [&str; 2] = ["bot", "support"];
+
 /// What the secret must have signed.
 struct Signed<'a> {
     nonce: &'a str,
@@ -52,12 +57,21 @@ async fn register(State(app): State<Arc<App>>, JsonBody(body): JsonBody<Body>) -
     let secret = secret(&app)?;
     let server = &app.server;
     let nonce = specified(body.nonce, "nonce")?;
-    let username = specified(body.username, "username")?;
-    let password = specified(body.password, "password")?;
-    let mac = specified(body.mac, "mac")?;
     registration::use_nonce(server, &nonce)
         .await
         .map_err(MatrixError::from)?;
+    let username = specified(body.username, "username")?;
+    signable(&username, "Invalid username")?;
+    let password = specified(body.password, "password")?;
+    signable(&password, "Invalid password")?;
+    if body
+        .user_type
+        .as_ref()
+        .is_some_and(|kind| !USER_TYPES.contains(&kind.as_str()))
+    {
+        return Err(MatrixError::unknown("Invalid user type").into());
+    }
+    let mac = specified(body.mac, "mac")?;
     let signed = Signed {
         nonce: &nonce,
         username: &username,
@@ -66,14 +80,14 @@ async fn register(State(app): State<Arc<App>>, JsonBody(body): JsonBody<Body>) -
         kind: body.user_type.as_deref(),
     };
     if !is_right(secret, &signed, &mac) {
-        return Err(MatrixError::forbidden("HMAC incorrect").into());
+        return Err(MatrixError::new(403, "M_UNKNOWN", "HMAC incorrect").into());
     }
     let is_admin = signed.is_admin;
     let user_id = registration::free_user_id(server, Some(&username), None).await;
     let user_id = user_id.map_err(MatrixError::from)?;
     let account = NewAccount {
         password: Some(password),
-        display_name: body.displayname,
+        display_name: body.displayname.filter(|name| !name.is_empty()),
         is_admin,
         kind: body.user_type,
         ..NewAccount::new(user_id.clone(), "admin")
@@ -96,6 +110,14 @@ fn specified(value: Option<String>, key: &str) -> Result<String, MatrixError> {
     value
         .filter(|value| !value.is_empty())
         .ok_or_else(|| MatrixError::bad_json(format!("{key} must be specified")))
+}
+
+/// Refuses what is too long, or has the zero that stands between the parts that are signed.
+fn signable(text: &str, why: &'static str) -> Result<(), MatrixError> {
+    if text.chars().count() > SIGNED_LENGTH_MAX || text.contains('\0') {
+        return Err(MatrixError::unknown(why));
+    }
+    Ok(())
 }
 
 /// Whether `mac` is the hex HMAC-SHA1 of what was signed.

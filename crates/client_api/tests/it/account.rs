@@ -1,5 +1,7 @@
 //! `/account/…`.
 
+use lyceum_model::MatrixError;
+use lyceum_server::administration::people::{Changer, PersonChange};
 use serde_json::{Value, json};
 
 use crate::harness::{ANY, Client, PASSWORD, TestServer, bridge};
@@ -73,7 +75,7 @@ async fn authentication_is_for_one_user_and_one_operation() {
     let mut of_bob = auth();
     of_bob["identifier"] = json!({ "type": "m.id.user", "user": "bob" });
     let answer = alice.post("/v3/account/password", change(of_bob)).await;
-    answer.expect_error(401, "M_FORBIDDEN");
+    answer.expect_error(403, "M_FORBIDDEN");
 
     let challenge = bob.post("/v3/account/deactivate", json!({})).await;
     let mut stolen = auth();
@@ -175,4 +177,23 @@ async fn addresses_are_none() {
     let alice = server.user("alice").await;
     let answer = alice.get("/v3/account/3pid").await;
     answer.expect(200, json!({ "threepids": [] }));
+}
+
+/// `PUT /_synapse/admin/v2/users/{userId}` gives nobody a password where there are none.
+#[tokio::test]
+async fn admins_set_no_password_where_there_are_none() {
+    let server = TestServer::with(|config| config.passwords.enabled = false).await;
+    let alice = "@alice:example.org".try_into().unwrap();
+    let put = |password: Option<&str>| {
+        let change = PersonChange {
+            password: password.map(str::to_owned),
+            ..PersonChange::default()
+        };
+        server
+            .server
+            .put_person(alice, change, Changer::Admin(alice))
+    };
+    put(None).await.unwrap();
+    let refused = MatrixError::from(put(Some(PASSWORD)).await.unwrap_err());
+    assert_eq!((refused.status, &*refused.code), (403, "M_FORBIDDEN"));
 }

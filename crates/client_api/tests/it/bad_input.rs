@@ -83,6 +83,25 @@ async fn malformed_bodies_are_refused_everywhere() {
 }
 
 #[tokio::test]
+async fn a_list_is_no_body() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    for path in [
+        "/v3/createRoom".to_owned(),
+        format!("/v3/rooms/{room}/read_markers"),
+        format!("/v3/rooms/{room}/join"),
+        format!("/v3/rooms/{room}/leave"),
+        "/v3/publicRooms".to_owned(),
+    ] {
+        let answer = alice.send(Method::POST, &path, "[]").await;
+        answer.expect_error(400, "M_BAD_JSON");
+    }
+    let joined = alice.get("/v3/joined_rooms").await;
+    joined.expect(200, json!({ "joined_rooms": [room] }));
+}
+
+#[tokio::test]
 async fn bodies_of_any_content_type_are_json() {
     // The client of these tests sends no content type at all.
     let server = TestServer::start().await;

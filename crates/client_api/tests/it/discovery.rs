@@ -1,8 +1,13 @@
 //! `/versions`, `/capabilities`, `.well-known`, and small endpoints that say what there is.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::Method;
+use ruma_common::{CanonicalJsonObject, serde::Base64};
 use serde_json::json;
 
-use crate::harness::{ANY, TestServer};
+use crate::harness::{ANY, Client, TestServer};
 
 #[tokio::test]
 async fn versions_reach_from_the_oldest_to_the_newest() {
@@ -17,6 +22,42 @@ async fn versions_reach_from_the_oldest_to_the_newest() {
         assert!(listed.contains(&json!(version)), "{version}");
     }
     assert_eq!(versions["unstable_features"]["uk.tcpip.msc4133"], true);
+}
+
+#[tokio::test]
+async fn moodle_is_not_led_to_make_ids_before_it_uploads() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let made = lyceum_server::administration::provisioning::make_token(&server.server, "moodle");
+    let (_, token) = made.await.unwrap();
+    let provisioning = server.client(&token);
+    let nobody = server.anonymous();
+    let wrong = server.client("wrong");
+    let listed = async |client: &Client, agent: &str| {
+        let path = "/_matrix/client/versions";
+        let agent = [("user-agent", agent)];
+        let answer = client
+            .send_with(Method::GET, path, &agent, Bytes::new())
+            .await;
+        assert_eq!(answer.headers["vary"], "user-agent, authorization");
+        answer.ok()["versions"].as_array().unwrap().clone()
+    };
+    let moodle = "MoodleBot/4.5 (+http://127.0.0.1:18080)";
+    let browser = "Mozilla/5.0 MoodleBot/4.5";
+    let whole = listed(&nobody, "").await;
+    for (client, agent, is_moodle) in [
+        (&nobody, moodle, true),
+        (&wrong, moodle, true),
+        (&provisioning, "curl/7.88.1", true),
+        (&nobody, browser, false),
+        (&wrong, browser, false),
+        (&alice, browser, false),
+    ] {
+        let mut expect = whole.clone();
+        expect.retain(|version| !is_moodle || version != "v1.7");
+        assert_eq!(listed(client, agent).await, expect, "{agent}");
+    }
+    assert!(whole.contains(&json!("v1.7")) && whole.contains(&json!("v1.6")));
 }
 
 #[tokio::test]
@@ -106,4 +147,26 @@ async fn browsers_may_ask_from_anywhere() {
     let answer = server.anonymous().get("/v3/login").await;
     assert_eq!(answer.headers["access-control-allow-origin"], "*");
     answer.expect(200, json!({ "flows": ANY }));
+}
+
+#[tokio::test]
+async fn the_servers_key_says_what_it_is_called_and_is_signed_by_itself() {
+    let server = TestServer::start().await;
+    let published = server.anonymous().get("/_matrix/key/v2/server").await.ok();
+    assert_eq!(published["server_name"], "example.org");
+    assert_eq!(published["old_verify_keys"], json!({}));
+    assert!(published["valid_until_ts"].as_u64() > Some(0));
+    let (id, key) = published["verify_keys"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .next()
+        .unwrap();
+    let key = Base64::parse(key["key"].as_str().unwrap()).unwrap();
+    let keys = BTreeMap::from([(
+        "example.org".to_owned(),
+        BTreeMap::from([(id.clone(), key)]),
+    )]);
+    let object: CanonicalJsonObject = serde_json::from_value(published.clone()).unwrap();
+    ruma_signatures::verify_json(&keys, &object).unwrap();
 }

@@ -23,7 +23,10 @@ use lyceum_server::{
 use lyceum_storage::memory::MemoryStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 /// Stands for any value in expected JSON.
 pub(crate) const ANY: &str = "<any>";
@@ -184,6 +187,26 @@ impl Client {
 
     pub(crate) async fn delete(&self, path: &str, body: Value) -> Answer {
         self.send(Method::DELETE, path, &body.to_string()).await
+    }
+
+    /// Begins a request over a connection of its own and sends no body; waits until the server has
+    /// said that it reads one.
+    pub(crate) async fn begin(&self, method: Method, path: &str, headers: &str) -> TcpStream {
+        let token = self.token.as_deref().unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {SERVER}\r\nauthorization: Bearer {token}\r\n\
+             expect: 100-continue\r\nconnection: close\r\n{headers}\r\n"
+        );
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let expected = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let mut answer = vec![0; expected.len()];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&answer),
+            String::from_utf8_lossy(expected)
+        );
+        stream
     }
 
     /// Sends a request with any text as body. Paths that begin with a version are below

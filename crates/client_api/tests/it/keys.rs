@@ -204,6 +204,25 @@ async fn the_first_cross_signing_keys_need_no_password_others_do() {
     assert_eq!(*master, json!({ format!("ed25519:{public}"): public }));
 }
 
+/// `POST /_synapse/admin/v1/users/{userId}/_allow_cross_signing_replacement_without_uia`: for who
+/// has lost both their keys and their password.
+#[tokio::test]
+async fn an_admin_may_let_somebody_replace_their_keys_once_without_a_password() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let user_id = alice.user_id.as_str().try_into().unwrap();
+    let keys = |seed| cross_signing(&alice.user_id, seed).body;
+    alice.post(CROSS_SIGNING, keys(20)).await.ok();
+    let allowed = server.server.allow_key_replacement(user_id).await.unwrap();
+    assert!(allowed.is_some_and(|until| until > server.clock.now()));
+    alice.post(CROSS_SIGNING, keys(30)).await.ok();
+    assert_eq!(alice.post(CROSS_SIGNING, keys(40)).await.status, 401);
+
+    server.server.allow_key_replacement(user_id).await.unwrap();
+    server.clock.advance_ms(10 * 60 * 1000);
+    assert_eq!(alice.post(CROSS_SIGNING, keys(40)).await.status, 401);
+}
+
 #[tokio::test]
 async fn signatures_are_told_to_whom_they_concern() {
     let server = TestServer::start().await;
@@ -263,6 +282,73 @@ async fn signatures_are_told_to_whom_they_concern() {
         answer["failures"][&bob.user_id][&bob_master].is_object(),
         "{answer}"
     );
+}
+
+/// What one user signs of another, and their user-signing key, is shown to nobody else.
+#[tokio::test]
+async fn what_others_do_not_see_is_not_told_to_them() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let second = server.log_in("alice").await;
+    let bob = server.user("bob").await;
+    let carol = server.user("carol").await;
+    let room = alice.create_public().await;
+    for client in [&bob, &carol] {
+        client.join(&room).await;
+    }
+    let of_alice = cross_signing(&alice.user_id, 20);
+    let of_bob = cross_signing(&bob.user_id, 40);
+    alice.post(CROSS_SIGNING, of_alice.body.clone()).await.ok();
+    bob.post(CROSS_SIGNING, of_bob.body.clone()).await.ok();
+
+    let clients = [&alice, &second, &bob, &carol];
+    let mut from = Vec::new();
+    for client in clients {
+        from.push(since(client).await);
+    }
+    let signed_bob = of_alice
+        .user_signing
+        .sign(&alice.user_id, of_bob.body["master_key"].clone());
+    let body = json!({ bob.user_id.clone(): { of_bob.master.public.clone(): signed_bob } });
+    let signed = alice.post("/v3/keys/signatures/upload", body).await;
+    signed.expect(200, json!({ "failures": {} }));
+    let told = async |client: &Client, from: &str| {
+        let path = format!("/v3/sync?timeout=0&since={from}");
+        let sync = client.get(&path).await.ok();
+        let changed = sync["device_lists"]["changed"].clone();
+        assert_eq!(
+            changes(client, from).await["changed"],
+            match &changed {
+                Value::Null => json!([]),
+                changed => changed.clone(),
+            }
+        );
+        (changed, sync["next_batch"].as_str().unwrap().to_owned())
+    };
+    for (index, client) in clients.into_iter().enumerate() {
+        let (changed, next) = told(client, &from[index]).await;
+        let expected = if index < 2 {
+            json!([bob.user_id])
+        } else {
+            Value::Null
+        };
+        assert_eq!(changed, expected, "client {index}");
+        from[index] = next;
+    }
+
+    let key = cross_signing_key(&alice.user_id, "user_signing", 60, Some(&of_alice.master));
+    let auth = json!({ "type": "m.login.password", "user": alice.user_id, "password": PASSWORD });
+    let body = json!({ "user_signing_key": key, "auth": auth });
+    alice.post(CROSS_SIGNING, body).await.ok();
+    for (index, client) in clients.into_iter().enumerate() {
+        let (changed, _) = told(client, &from[index]).await;
+        let expected = if index < 2 {
+            json!([alice.user_id])
+        } else {
+            Value::Null
+        };
+        assert_eq!(changed, expected, "client {index}");
+    }
 }
 
 async fn since(client: &Client) -> String {

@@ -37,6 +37,9 @@ async fn every_way_to_name_a_user_works() {
     let bodies = [
         by_password("alice"),
         by_password("@alice:example.org"),
+        // As phones write it.
+        by_password("Alice"),
+        by_password("@ALICE:example.org"),
         json!({ "type": "m.login.password", "user": "alice", "password": PASSWORD }),
         json!({ "type": "m.login.password", "user": "@alice:example.org", "password": PASSWORD }),
     ];

@@ -13,6 +13,7 @@ mod hierarchy;
 mod keys;
 mod login;
 mod media;
+mod moodle_pictures;
 mod presence;
 mod profile;
 mod pushrules;

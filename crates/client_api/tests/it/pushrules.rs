@@ -22,6 +22,10 @@ async fn default_rules_are_there() {
     }
     let global = alice.get("/v3/pushrules/global/").await.ok();
     assert!(ids(&global["underride"]).contains(&".m.rule.message"));
+    for path in ["", "/enabled", "/actions"] {
+        let path = format!("/v3/pushrules/global/no_such_kind/rule{path}");
+        alice.get(&path).await.expect_error(404, "M_NOT_FOUND");
+    }
     let master = alice
         .get("/v3/pushrules/global/override/.m.rule.master")
         .await

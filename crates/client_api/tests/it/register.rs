@@ -77,6 +77,16 @@ async fn names_are_checked_before_authentication() {
 }
 
 #[tokio::test]
+async fn what_is_no_authentication_is_refused() {
+    let server = TestServer::start().await;
+    for auth in [json!("m.login.dummy"), json!([]), json!(1)] {
+        let wanted = json!({ "username": "alice", "password": PASSWORD, "auth": auth });
+        let answer = server.anonymous().post("/v3/register", wanted).await;
+        answer.expect_error(400, "M_BAD_JSON");
+    }
+}
+
+#[tokio::test]
 async fn passwords_are_checked() {
     let server = TestServer::start().await;
     let nobody = server.anonymous();
@@ -101,6 +111,39 @@ async fn a_name_is_made_up_if_none_is_wanted() {
             .unwrap()
             .ends_with(":example.org")
     );
+}
+
+/// An answer may be lost; who asks again in the same session is told of the same account.
+#[tokio::test]
+async fn asking_again_makes_no_second_account() {
+    let server = TestServer::start().await;
+    let nobody = server.anonymous();
+    for name in [None, Some("alice")] {
+        let mut body = json!({ "password": PASSWORD });
+        if let Some(name) = name {
+            body["username"] = json!(name);
+        }
+        let challenge = nobody.post("/v3/register", body.clone()).await;
+        body["auth"] = json!({ "type": "m.login.dummy", "session": challenge.body["session"] });
+        let first = nobody.post("/v3/register", body.clone()).await.ok();
+        let again = nobody.post("/v3/register", body.clone()).await.ok();
+        assert_eq!(first["user_id"], again["user_id"]);
+        for answer in [&first, &again] {
+            let whoami = server
+                .logged_in(answer)
+                .get("/v3/account/whoami")
+                .await
+                .ok();
+            assert_eq!(whoami["user_id"], first["user_id"]);
+        }
+        // Who does not know the password asks for another account.
+        body["password"] = json!("another password");
+        let other = nobody.post("/v3/register", body).await;
+        match name {
+            Some(_) => drop(other.expect_error(400, "M_USER_IN_USE")),
+            None => assert_ne!(other.ok()["user_id"], first["user_id"]),
+        }
+    }
 }
 
 #[tokio::test]

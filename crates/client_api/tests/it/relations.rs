@@ -21,6 +21,7 @@ async fn children_are_found_by_kind_and_type() {
     for (path, expect) in [
         ("", "sticker edit t2 t1"),
         ("?dir=f", "t1 t2 edit sticker"),
+        ("?from=&to=", "sticker edit t2 t1"),
         ("/m.thread", "sticker t2 t1"),
         ("/m.thread/m.sticker", "sticker"),
         ("/m.thread/m.room.message?dir=f", "t1 t2"),
@@ -37,6 +38,41 @@ async fn children_are_found_by_kind_and_type() {
         ))
         .await;
     assert_eq!(bodies(&old.ok()), "edit");
+}
+
+/// Client-Server API, "Validity of replacement events".
+#[tokio::test]
+async fn only_valid_edits_are_bundled() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let root = alice.say(&room, "root").await;
+    let edit = async |target: &str, body: &str, new: Value| {
+        let relation = json!({ "rel_type": "m.replace", "event_id": target });
+        let mut content = json!({ "msgtype": "m.text", "body": body, "m.relates_to": relation });
+        if !new.is_null() {
+            content["m.new_content"] = new;
+        }
+        let sent = alice
+            .send_event(&room, "m.room.message", content)
+            .await
+            .ok();
+        sent["event_id"].as_str().unwrap().to_owned()
+    };
+    let bundled = async |event: &str| {
+        let path = format!("/v3/rooms/{room}/event/{event}");
+        let event = alice.get(&path).await.ok();
+        event["unsigned"]["m.relations"]["m.replace"]["event_id"].clone()
+    };
+    let new = json!({ "msgtype": "m.text", "body": "new" });
+    let first = edit(&root, "* new", new.clone()).await;
+    assert_eq!(bundled(&root).await, json!(first));
+    edit(&root, "* without", Value::Null).await;
+    edit(&first, "* of the edit", new.clone()).await;
+    assert_eq!(bundled(&root).await, json!(first));
+    assert_eq!(bundled(&first).await, Value::Null);
+    let second = edit(&root, "* newer", new).await;
+    assert_eq!(bundled(&root).await, json!(second));
 }
 
 #[tokio::test]
@@ -89,7 +125,7 @@ async fn relations_of_relations() {
     let room = alice.create_public().await;
     let root = alice.say(&room, "root").await;
     let mut parent = root.clone();
-    for (number, kind) in ["m.thread", "m.annotation", "m.reference", "m.thread"]
+    for (number, kind) in ["m.thread", "m.annotation", "m.reference", "m.reference"]
         .iter()
         .enumerate()
     {
@@ -152,7 +188,7 @@ async fn only_what_one_may_see() {
     }
     let ignored = json!({ "ignored_users": { &alice.user_id: {} } });
     let data = format!("/v3/user/{}/account_data/m.ignored_user_list", bob.user_id);
-    let root = relate(&bob, &room, &late, "m.reference", "own").await;
+    let root = bob.say(&room, "own").await;
     relate(&alice, &room, &root, "m.thread", "unheard").await;
     relate(&bob, &room, &root, "m.thread", "heard").await;
     bob.put(&data, ignored).await.ok();
@@ -168,7 +204,10 @@ pub(crate) async fn relate(
     text: &str,
 ) -> String {
     let relation = json!({ "rel_type": kind, "event_id": parent, "key": text });
-    let content = json!({ "msgtype": "m.text", "body": text, "m.relates_to": relation });
+    let mut content = json!({ "msgtype": "m.text", "body": text, "m.relates_to": relation });
+    if kind == "m.replace" {
+        content["m.new_content"] = json!({ "msgtype": "m.text", "body": text });
+    }
     let sent = client
         .send_event(room, "m.room.message", content)
         .await

@@ -124,6 +124,58 @@ async fn all_versions_can_be_made_and_upgraded() {
 }
 
 #[tokio::test]
+async fn what_was_set_for_a_room_holds_for_the_one_that_replaces_it() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    for client in [&alice, &bob] {
+        let direct = format!("/v3/user/{}/account_data/m.direct", client.user_id);
+        let rooms = json!({ "@bob:example.org": [room], "@carol:example.org": ["!other:x"] });
+        client.put(&direct, rooms).await.ok();
+        let tags = format!("/v3/user/{}/rooms/{room}/tags/m.favourite", client.user_id);
+        client.put(&tags, json!({ "order": 0.5 })).await.ok();
+        let rule = format!("/v3/pushrules/global/room/{room}");
+        client.put(&rule, json!({ "actions": [] })).await.ok();
+        let about_it = json!({ "kind": "event_match", "key": "room_id", "pattern": room });
+        let muted = json!({ "actions": [], "conditions": [about_it] });
+        let rule = format!("/v3/pushrules/global/override/{room}");
+        client.put(&rule, muted).await.ok();
+        let off = json!({ "enabled": false });
+        client.put(&format!("{rule}/enabled"), off).await.ok();
+    }
+    let upgraded = alice
+        .act(&room, "upgrade", json!({ "new_version": "11" }))
+        .await
+        .ok();
+    let new = upgraded["replacement_room"].as_str().unwrap();
+    bob.join(new).await;
+    let creation = json!({ "predecessor": { "room_id": room, "event_id": "$last" } });
+    let by_hand = alice.create(json!({ "creation_content": creation })).await;
+    for (client, new) in [(&alice, new), (&bob, new), (&alice, by_hand.as_str())] {
+        let tags = format!("/v3/user/{}/rooms/{new}/tags", client.user_id);
+        let tags = client.get(&tags).await;
+        tags.expect(200, json!({ "tags": { "m.favourite": { "order": 0.5 } } }));
+        let rule = format!("/v3/pushrules/global/room/{new}/actions");
+        let rule = client.get(&rule).await;
+        rule.expect(200, json!({ "actions": [] }));
+        let rule = format!("/v3/pushrules/global/override/{new}");
+        let rule = client.get(&rule).await.ok();
+        assert_eq!(rule["conditions"][0]["pattern"], new);
+        assert_eq!(rule["enabled"], false);
+        let direct = format!("/v3/user/{}/account_data/m.direct", client.user_id);
+        let direct = client.get(&direct).await.ok();
+        let with_bob = direct["@bob:example.org"].as_array().unwrap();
+        assert!(
+            with_bob[0] == json!(room) && with_bob.contains(&json!(new)),
+            "{direct}"
+        );
+        assert_eq!(direct["@carol:example.org"], json!(["!other:x"]));
+    }
+}
+
+#[tokio::test]
 async fn upgrades_are_for_the_powerful() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;

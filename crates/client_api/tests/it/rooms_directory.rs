@@ -166,6 +166,63 @@ async fn rooms_enter_and_leave_the_directory() {
 }
 
 #[tokio::test]
+async fn the_directory_keeps_up_with_its_rooms() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let body = json!({ "visibility": "public", "preset": "public_chat", "name": "Old" });
+    let room = alice.create(body).await;
+    let listed = async || {
+        let page = bob.get("/v3/publicRooms").await.ok();
+        let room = &page["chunk"][0];
+        format!("{} {}", room["name"], room["num_joined_members"])
+    };
+    assert_eq!(listed().await, "\"Old\" 1");
+    let name = json!({ "name": "New" });
+    let event_id = alice.set(&room, "m.room.name", "", name).await;
+    assert_eq!(listed().await, "\"New\" 1");
+    bob.join(&room).await;
+    assert_eq!(listed().await, "\"New\" 2");
+    let path = format!("/v3/rooms/{room}/redact/{event_id}/1");
+    alice.put(&path, json!({})).await.ok();
+    assert_eq!(listed().await, "null 2");
+}
+
+#[tokio::test]
+async fn rooms_shared_with_somebody() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let mut shared = Vec::new();
+    for _ in 0..2 {
+        let room = alice.create_public().await;
+        bob.join(&room).await;
+        shared.push(room);
+    }
+    let left = alice.create_public().await;
+    bob.join(&left).await;
+    bob.leave(&left).await;
+    alice.create_public().await;
+    shared.sort();
+    let path = |user_id: &str| format!("/v1/mutual_rooms?user_id={user_id}");
+    let answer = alice.get(&path(&bob.user_id)).await;
+    answer.expect(200, json!({ "joined": shared, "count": 2 }));
+    let next = format!("{}&from={}", path(&bob.user_id), shared[0]);
+    let answer = alice.get(&next).await;
+    answer.expect(200, json!({ "joined": [shared[1]], "count": 2 }));
+    let nobody = alice.get(&path("@nobody:example.org")).await;
+    nobody.expect(200, json!({ "joined": [], "count": 0 }));
+    for (wrong, code) in [
+        (path(&alice.user_id), "M_INVALID_PARAM"),
+        (path("alice"), "M_INVALID_PARAM"),
+        (format!("{}&from=x", path(&bob.user_id)), "M_INVALID_PARAM"),
+        ("/v1/mutual_rooms".to_owned(), "M_MISSING_PARAM"),
+    ] {
+        alice.get(&wrong).await.expect_error(400, code);
+    }
+}
+
+#[tokio::test]
 async fn summaries_are_for_those_who_could_come_in() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
@@ -187,7 +244,7 @@ async fn summaries_are_for_those_who_could_come_in() {
     assert_eq!(summary["room_version"], "12");
     assert_eq!(summary["num_joined_members"], 1);
     assert_eq!(summary["join_rule"], "public");
-    assert!(summary["membership"].is_null());
+    assert_eq!(summary["membership"], "leave");
     bob.get(&path(&closed))
         .await
         .expect_error(404, "M_NOT_FOUND");

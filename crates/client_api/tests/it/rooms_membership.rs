@@ -112,7 +112,7 @@ async fn the_powerful_remove_and_ban() {
     alice
         .act_on(&room, "unban", &bob)
         .await
-        .expect_error(403, "M_FORBIDDEN");
+        .expect_error(403, "M_BAD_STATE");
     bob.join(&room).await;
     bob.act_on(&room, "kick", &alice)
         .await

@@ -126,6 +126,8 @@ async fn wrong_questions_about_the_past() {
             .await
     };
     ask(&alice, "").await.expect_error(400, "M_MISSING_PARAM");
+    // Who may not read learns that first.
+    ask(&bob, "").await.expect_error(403, "M_FORBIDDEN");
     ask(&alice, "?dir=up")
         .await
         .expect_error(400, "M_INVALID_PARAM");
@@ -143,6 +145,8 @@ async fn wrong_questions_about_the_past() {
         .expect_error(400, "M_BAD_JSON");
     ask(&bob, "?dir=b").await.expect_error(403, "M_FORBIDDEN");
     assert_eq!(ask(&alice, "?dir=b&limit=0").await.ok()["chunk"], json!([]));
+    let newest = ask(&alice, "?dir=b&from=&to=").await.ok();
+    assert_eq!(newest["chunk"], ask(&alice, "?dir=b").await.ok()["chunk"]);
     assert_eq!(ask(&alice, "?dir=b&limit=99999").await.status, 200);
     let unknown = alice
         .get("/v3/rooms/!none:example.org/messages?dir=b")
@@ -174,10 +178,15 @@ async fn seen(visibility: &str) -> String {
     };
     let before = alice.say(&room, "before").await;
     alice.act_on(&room, "invite", &bob).await.ok();
-    alice.say(&room, "invited").await;
+    let invited = alice.say(&room, "invited").await;
+    let mut lines = vec![format!("invited: {}", read(&bob).await)];
+    for (name, event) in [("before", &before), ("since", &invited)] {
+        let event = bob.get(&format!("/v3/rooms/{room}/event/{event}")).await;
+        lines.push(format!("{name}: {}", event.status));
+    }
     bob.join(&room).await;
     alice.say(&room, "joined").await;
-    let mut lines = vec![format!("in: {}", read(&bob).await)];
+    lines.push(format!("in: {}", read(&bob).await));
     bob.leave(&room).await;
     let after = alice.say(&room, "after").await;
     lines.push(format!("left: {}", read(&bob).await));
@@ -202,7 +211,10 @@ async fn seen(visibility: &str) -> String {
 async fn history_is_shown_to_whom_it_may() {
     check(
         &seen("world_readable").await,
-        "in: before invited joined
+        "invited: before invited
+         before: 200
+         since: 200
+         in: before invited joined
          left: before invited joined after
          before: 200 200
          after: 200 200
@@ -211,7 +223,10 @@ async fn history_is_shown_to_whom_it_may() {
     );
     check(
         &seen("shared").await,
-        "in: before invited joined
+        "invited: refused
+         before: 404
+         since: 404
+         in: before invited joined
          left: before invited joined
          before: 200 200
          after: 404 404
@@ -220,7 +235,10 @@ async fn history_is_shown_to_whom_it_may() {
     );
     check(
         &seen("invited").await,
-        "in: invited joined
+        "invited: refused
+         before: 404
+         since: 200
+         in: invited joined
          left: invited joined
          before: 404 404
          after: 404 404
@@ -229,13 +247,63 @@ async fn history_is_shown_to_whom_it_may() {
     );
     check(
         &seen("joined").await,
-        "in: joined
+        "invited: refused
+         before: 404
+         since: 404
+         in: joined
          left: joined
          before: 404 404
          after: 404 404
          stranger: refused
          again: joined",
     );
+}
+
+#[tokio::test]
+async fn events_tell_what_their_reader_was_then() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    alice.say(&room, "before").await;
+    alice.act_on(&room, "invite", &bob).await.ok();
+    alice.say(&room, "invited").await;
+    bob.join(&room).await;
+    alice.say(&room, "joined").await;
+    let memberships = |events: &Value| {
+        let events = events.as_array().unwrap().iter();
+        let of = |event: &Value| {
+            event["unsigned"]["membership"]
+                .as_str()
+                .unwrap_or("-")
+                .to_owned()
+        };
+        events.map(of).collect::<Vec<_>>().join(" ")
+    };
+    let page = bob.messages(&room, "dir=b&limit=6").await;
+    let expect = "join join invite invite leave leave";
+    assert_eq!(
+        memberships(&page["chunk"]),
+        expect,
+        "{}",
+        line(&page["chunk"])
+    );
+    // An empty token is none.
+    let same = bob.messages(&room, "dir=b&limit=6&from=").await;
+    assert_eq!(line(&same["chunk"]), line(&page["chunk"]));
+    let told = bob.sync("").await;
+    let timeline = &told["rooms"]["join"][&room]["timeline"]["events"];
+    let expect = "leave leave invite invite join join";
+    assert!(memberships(timeline).ends_with(expect), "{timeline}");
+    bob.leave(&room).await;
+    let told = bob.sync_since(&told).await;
+    let timeline = &told["rooms"]["leave"][&room]["timeline"]["events"];
+    assert_eq!(memberships(timeline), "leave");
+    let filter = escape(r#"{"room":{"include_leave":true}}"#);
+    let told = bob.sync(&format!("filter={filter}")).await;
+    let timeline = &told["rooms"]["leave"][&room]["timeline"]["events"];
+    let expect = "leave leave invite invite join join leave";
+    assert!(memberships(timeline).ends_with(expect), "{timeline}");
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use http::Method;
 use serde_json::json;
 
-use crate::harness::{ANY, TestServer, bridge};
+use crate::{
+    harness::{ANY, TestServer, bridge},
+    relations::relate,
+};
 
 #[tokio::test]
 async fn what_is_sent_is_there() {
@@ -123,6 +126,57 @@ async fn one_reacts_in_one_way_once() {
 }
 
 #[tokio::test]
+async fn a_relation_names_what_there_is() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let elsewhere = alice.create_public().await;
+    let said = alice.say(&room, "hi").await;
+    let foreign = alice.say(&elsewhere, "hi").await;
+    let reply = relate(&alice, &room, &said, "m.thread", "reply").await;
+    let long = "ä".repeat(500);
+    let relation = |kind: &str, parent: &str| json!({ "rel_type": kind, "event_id": parent });
+    let annotation =
+        |key: &str| json!({ "rel_type": "m.annotation", "event_id": said, "key": key });
+    for (relation, status, why) in [
+        (relation("m.reference", "$none"), 400, "unknown"),
+        (relation("org.x", "$none"), 400, "unknown"),
+        (relation("m.annotation", "foo"), 400, "unknown"),
+        (relation("m.reference", &foreign), 400, "in another room"),
+        (relation("m.thread", &reply), 400, "relates to another"),
+        (relation("m.reference", &reply), 200, ""),
+        (relation("m.annotation", &said), 400, "a key"),
+        (annotation(&format!("{long}x")), 400, "too long"),
+        (annotation(&long), 200, ""),
+        (
+            json!({ "rel_type": "m.annotation", "event_id": said, "key": 7 }),
+            400,
+            "a key",
+        ),
+        // These are no relations.
+        (json!({ "event_id": "$none" }), 200, ""),
+        (json!({ "m.in_reply_to": { "event_id": "$none" } }), 200, ""),
+        (json!(["$none"]), 200, ""),
+    ] {
+        let content = json!({ "body": "x", "m.relates_to": relation });
+        let answer = alice
+            .send_event(&room, "m.room.message", content.clone())
+            .await;
+        assert_eq!(answer.status, status, "{relation}: {answer:?}");
+        let told = answer.body["error"].as_str().unwrap_or_default();
+        assert!(told.contains(why), "{relation}: {told}");
+        if status != 200 {
+            assert_eq!(answer.body["errcode"], "M_UNKNOWN");
+            let path = format!("/v3/rooms/{room}/state/org.x");
+            alice
+                .put(&path, content)
+                .await
+                .expect_error(400, "M_UNKNOWN");
+        }
+    }
+}
+
+#[tokio::test]
 async fn redacting_is_for_who_sent_and_the_powerful() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
@@ -135,17 +189,23 @@ async fn redacting_is_for_who_sent_and_the_powerful() {
     bob.put(&path(&of_alice, "1"), json!({}))
         .await
         .expect_error(403, "M_FORBIDDEN");
-    alice
-        .put(&path(&of_bob, "2"), json!({}))
-        .await
-        .expect(200, json!({ "event_id": ANY }));
+    let first = alice.put(&path(&of_bob, "2"), json!({})).await;
+    let first = first.expect(200, json!({ "event_id": ANY }));
     bob.put(&path(&of_bob, "3"), json!({}))
         .await
         .expect(200, json!({ "event_id": ANY }));
+    // What was redacted stays so by the first redaction.
+    let event = bob.get(&format!("/v3/rooms/{room}/event/{of_bob}")).await;
+    let because = &event.ok()["unsigned"]["redacted_because"];
+    assert_eq!(because["event_id"], first["event_id"]);
     alice
         .put(&path("$none", "4"), json!({}))
         .await
         .expect_error(404, "M_NOT_FOUND");
+    alice
+        .put(&path(&of_alice, "5"), json!({ "redacts": of_bob }))
+        .await
+        .expect_error(400, "M_INVALID_PARAM");
     let by_send = alice
         .send_event(&room, "m.room.redaction", json!({ "redacts": of_alice }))
         .await;
@@ -155,6 +215,39 @@ async fn redacting_is_for_who_sent_and_the_powerful() {
         .await
         .ok();
     assert_eq!(event["content"], json!({}));
+}
+
+/// Client-Server API, "Account suspension".
+#[tokio::test]
+async fn who_is_suspended_redacts_nothing_of_others() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let by_bob = bob.say(&room, "bob").await;
+    let by_alice = [alice.say(&room, "one").await, alice.say(&room, "two").await];
+    let user_id = alice.user_id.as_str().try_into().unwrap();
+    let suspended = server
+        .server
+        .change_user(user_id, |user| user.is_suspended = true);
+    suspended.await.unwrap();
+    let redact = async |target: &str| {
+        let path = format!("/v3/rooms/{room}/redact/{target}/{target}");
+        alice.put(&path, json!({})).await
+    };
+    let send = async |target: &str| {
+        let content = json!({ "redacts": target });
+        alice.send_event(&room, "m.room.redaction", content).await
+    };
+    redact(&by_bob).await.expect_error(403, "M_USER_SUSPENDED");
+    send(&by_bob).await.expect_error(403, "M_USER_SUSPENDED");
+    redact(&by_alice[0]).await.ok();
+    send(&by_alice[1]).await.ok();
+    let said = alice
+        .send_event(&room, "m.room.message", json!({ "body": "no" }))
+        .await;
+    said.expect_error(403, "M_USER_SUSPENDED");
 }
 
 #[tokio::test]

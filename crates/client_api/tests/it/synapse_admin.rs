@@ -80,16 +80,31 @@ async fn others_do_not() {
         json!({ "nonce": nonce, "username": "root", "password": PASSWORD, "mac": mac })
     };
     let wrong = nobody.post(PATH, body(&nonce_text, "00")).await;
-    wrong.expect_error(403, "M_FORBIDDEN");
+    wrong.expect_error(403, "M_UNKNOWN");
     let odd = nonce(&server).await;
     let wrong = nobody.post(PATH, body(&odd, "zäh")).await;
-    wrong.expect_error(403, "M_FORBIDDEN");
+    wrong.expect_error(403, "M_UNKNOWN");
+    // What is wrong with a request is told before the signature is looked at.
+    for (key, value) in [
+        ("user_type", json!("king")),
+        ("username", json!("a\0b")),
+        ("password", json!("x".repeat(513))),
+    ] {
+        let mut odd = body(&nonce(&server).await, "00");
+        odd[key] = value;
+        nobody.post(PATH, odd).await.expect_error(400, "M_UNKNOWN");
+    }
     let unknown = nobody.post(PATH, body("unknown", "00")).await;
     unknown.expect_error(400, "M_UNKNOWN");
     nobody
         .post(PATH, json!({}))
         .await
         .expect_error(400, "M_BAD_JSON");
+    // A nonce comes first, and is used up.
+    nobody
+        .post(PATH, json!({ "nonce": "unknown" }))
+        .await
+        .expect_error(400, "M_UNKNOWN");
     let late = nonce(&server).await;
     server.clock.advance_ms(60_001);
     let mac = mac(&[&late, "root", PASSWORD, "notadmin"]);

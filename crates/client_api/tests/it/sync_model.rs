@@ -224,6 +224,8 @@ impl World {
             }
             2 => {
                 what = "lose the rooms in memory".to_owned();
+                // What was used since the last sweep stays.
+                self.server.server.rooms.sweep();
                 self.server.server.rooms.sweep();
                 None
             }

@@ -590,6 +590,18 @@ async fn transaction_ids_are_for_the_device_that_sent() {
             .collect();
         assert_eq!(named, [&own["event_id"]]);
     }
+    // However much was said meanwhile.
+    for _ in 0..80 {
+        phone.say(&room, "more").await;
+    }
+    let event = format!(
+        "/v3/rooms/{room}/event/{}",
+        first["event_id"].as_str().unwrap()
+    );
+    let shown = alice.get(&event).await.ok();
+    assert_eq!(shown["unsigned"]["transaction_id"], "same");
+    let shown = phone.get(&event).await.ok();
+    assert!(shown["unsigned"]["transaction_id"].is_null());
     // What was granted stays granted.
     alice.leave(&room).await;
     alice.put(&path, body.clone()).await.expect(200, first);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lyceum_server::sync::SyncRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     chat::{check, line, next_batch, rooms},
@@ -13,7 +13,7 @@ use crate::{
 /// Longer than any test takes.
 const LONG_MS: u64 = 60_000;
 
-async fn wait(client: &Client, last: &serde_json::Value) -> serde_json::Value {
+async fn wait(client: &Client, last: &Value) -> Value {
     let query = format!("since={}&timeout={LONG_MS}", next_batch(last));
     let answer = client.sync(&query);
     tokio::time::timeout(Duration::from_secs(20), answer)
@@ -59,7 +59,7 @@ async fn a_stopping_server_lets_go_of_who_waits() {
     };
     let stop = async { shell.supervisor.begin_stop() };
     let (told, ()) = tokio::join!(shell.sync(&session, &request), stop);
-    let told: serde_json::Value = serde_json::from_slice(&told.unwrap()).unwrap();
+    let told: Value = serde_json::from_slice(&told.unwrap()).unwrap();
     assert_eq!(rooms(&told, &[]), "");
 }
 
@@ -157,7 +157,7 @@ async fn receipts_are_told_and_count_as_read() {
     let second = alice.say(&room, "two").await;
     let of_alice = alice.sync("").await;
     let mut last = bob.sync("").await;
-    let unread = |told: &serde_json::Value| {
+    let unread = |told: &Value| {
         told["rooms"]["join"][&room]["unread_notifications"]["notification_count"].clone()
     };
     assert_eq!(unread(&last), 2);
@@ -207,6 +207,113 @@ async fn receipts_are_told_and_count_as_read() {
 }
 
 #[tokio::test]
+async fn what_was_redacted_is_not_unread() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let content = json!({
+        "msgtype": "m.text", "body": "bob!", "m.mentions": { "user_ids": [bob.user_id] },
+    });
+    let sent = alice
+        .send_event(&room, "m.room.message", content)
+        .await
+        .ok();
+    alice.say(&room, "hello").await;
+    let unread = |told: &Value| {
+        let counts = &told["rooms"]["join"][&room]["unread_notifications"];
+        format!(
+            "{} {}",
+            counts["notification_count"], counts["highlight_count"]
+        )
+    };
+    let told = bob.sync("").await;
+    assert_eq!(unread(&told), "2 1");
+    let event_id = sent["event_id"].as_str().unwrap();
+    let path = format!("/v3/rooms/{room}/redact/{event_id}/1");
+    alice.put(&path, json!({})).await.ok();
+    assert_eq!(unread(&bob.sync_since(&told).await), "1 0");
+}
+
+#[tokio::test]
+async fn read_marks_do_not_move_backwards() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let first = alice.say(&room, "one").await;
+    let second = alice.say(&room, "two").await;
+    let markers = format!("/v3/rooms/{room}/read_markers");
+    let all =
+        |event: &str| json!({ "m.fully_read": event, "m.read": event, "m.read.private": event });
+    bob.post(&markers, all(&second)).await.ok();
+    let told = bob.sync("").await;
+    bob.post(&markers, all(&first)).await.expect(200, json!({}));
+    bob.post(&markers, all(&second))
+        .await
+        .expect(200, json!({}));
+    check(&rooms(&bob.sync_since(&told).await, &[]), "");
+    let marker = format!(
+        "/v3/user/{}/rooms/{room}/account_data/m.fully_read",
+        bob.user_id
+    );
+    bob.get(&marker)
+        .await
+        .expect(200, json!({ "event_id": second }));
+    let receipts =
+        |told: &Value| told["rooms"]["join"][&room]["ephemeral"]["events"][0]["content"].clone();
+    assert!(receipts(&bob.sync("").await)[&first].is_null());
+    // Each thread has receipts of its own.
+    let path = format!("/v3/rooms/{room}/receipt/m.read/{first}");
+    bob.post(&path, json!({ "thread_id": "main" })).await.ok();
+    assert!(receipts(&bob.sync("").await)[&first]["m.read"].is_object());
+    // Forwards they do move.
+    let third = alice.say(&room, "three").await;
+    bob.post(&markers, all(&third)).await.ok();
+    bob.get(&marker)
+        .await
+        .expect(200, json!({ "event_id": third }));
+    let told = receipts(&bob.sync("").await);
+    assert!(
+        told[&second].is_null() && told[&third]["m.read"].is_object(),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn read_marks_name_events_of_their_room() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let said = alice.say(&room, "one").await;
+    let elsewhere = bob.create_public().await;
+    let foreign = bob.say(&elsewhere, "two").await;
+    let receipt = |kind: &str, event: &str| format!("/v3/rooms/{room}/receipt/{kind}/{event}");
+    let markers = format!("/v3/rooms/{room}/read_markers");
+    bob.post(&markers, json!({ "m.fully_read": said, "m.read": said }))
+        .await
+        .ok();
+    let told = bob.sync("").await;
+    for event in ["$none", &foreign] {
+        let body = json!({ "m.fully_read": event, "m.read": said });
+        let wrong = bob.post(&markers, body).await;
+        wrong.expect_error(404, "M_NOT_FOUND");
+        let wrong = bob.post(&receipt("m.fully_read", event), json!({})).await;
+        wrong.expect_error(404, "M_NOT_FOUND");
+        // A receipt for it is taken and says nothing: the last one stays.
+        bob.post(&receipt("m.read", event), json!({})).await.ok();
+        bob.post(&markers, json!({ "m.read.private": event }))
+            .await
+            .ok();
+    }
+    check(&rooms(&bob.sync_since(&told).await, &[]), "");
+}
+
+#[tokio::test]
 async fn threads_are_counted_apart_on_request() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
@@ -236,6 +343,11 @@ async fn threads_are_counted_apart_on_request() {
     let told = &told["rooms"]["join"][&room];
     assert_eq!(told["unread_notifications"]["notification_count"], 2);
     let path = format!("/v3/rooms/{room}/receipt/m.read/{reply}");
+    let of_other_threads = ["main", "$another"];
+    for thread in of_other_threads {
+        let wrong = bob.post(&path, json!({ "thread_id": thread })).await;
+        wrong.expect_error(400, "M_INVALID_PARAM");
+    }
     bob.post(&path, json!({ "thread_id": root })).await.ok();
     let told = bob.sync(&query).await;
     let told = &told["rooms"]["join"][&room];
@@ -249,7 +361,7 @@ async fn account_data_is_told_when_it_changes() {
     let alice = server.user("alice").await;
     let room = alice.create_public().await;
     let first = alice.sync("").await;
-    let kinds = |told: &serde_json::Value| line(&told["account_data"]["events"]);
+    let kinds = |told: &Value| line(&told["account_data"]["events"]);
     assert_eq!(kinds(&first), "m.push_rules");
     let path = format!("/v3/user/{}/account_data/org.example", alice.user_id);
     alice.put(&path, json!({ "a": 1 })).await.ok();
@@ -285,7 +397,7 @@ async fn messages_to_a_device_come_once() {
             .await
             .expect(200, json!({}));
     };
-    let numbers = |told: &serde_json::Value| -> Vec<u64> {
+    let numbers = |told: &Value| -> Vec<u64> {
         let events = told["to_device"]["events"].as_array();
         let events = events.map_or(&[][..], Vec::as_slice);
         events
@@ -377,6 +489,25 @@ async fn presence_of_those_who_share_a_room() {
     bob.sync("set_presence=offline").await;
     last = alice.sync_since(&last).await;
     assert!(last["presence"].is_null(), "{last}");
+}
+
+#[tokio::test]
+async fn presence_of_who_was_newly_met() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create_public().await;
+    let of_alice = alice.sync("").await;
+    let of_bob = bob.sync("").await;
+    bob.join(&room).await;
+    for (client, last, met) in [(&alice, of_alice, &bob), (&bob, of_bob, &alice)] {
+        let told = client.sync_since(&last).await;
+        let events = told["presence"]["events"].as_array().unwrap();
+        let is_told = |event: &Value| event["sender"] == met.user_id.as_str();
+        assert!(events.iter().any(is_told), "{told}");
+        let then = client.sync_since(&told).await;
+        assert!(then["presence"].is_null(), "{then}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! `/v1/rooms/{roomId}/threads`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    harness::TestServer,
+    harness::{Client, TestServer},
     relations::{bodies, relate},
 };
 
@@ -74,6 +74,53 @@ async fn each_thread_is_on_one_page() {
         }
     }
     assert_eq!(pages, ["3 1", "4 0", "2"]);
+    // A page that is just full is the last one, whatever older messages there are.
+    let all = alice
+        .get(&format!("/v1/rooms/{room}/threads?limit=5"))
+        .await
+        .ok();
+    assert_eq!(bodies(&all), "2 3 1 4 0");
+    assert!(all.get("next_batch").is_none());
+}
+
+#[tokio::test]
+async fn the_newest_event_of_a_thread_shows_what_became_of_it() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let root = alice.say(&room, "root").await;
+    relate(&bob, &room, &root, "m.reference", "see above").await;
+    let reply = relate(&alice, &room, &root, "m.thread", "reply").await;
+    let edit = relate(&alice, &room, &reply, "m.replace", "edited").await;
+    let event = format!("/v3/rooms/{room}/event/{root}");
+    let of = |answer: Value| answer["unsigned"]["m.relations"].clone();
+    let newest = |relations: &Value| relations["m.thread"]["latest_event"].clone();
+    let check = |client: &Client, relations: &Value| {
+        let newest = newest(relations);
+        assert_eq!(newest["event_id"], reply.as_str(), "{relations}");
+        let replaced_by = &newest["unsigned"]["m.relations"]["m.replace"];
+        assert_eq!(replaced_by["event_id"], edit.as_str(), "{relations}");
+        // The device that sent them knows them by its names for them.
+        for event in [&newest, replaced_by] {
+            let has_name = event["unsigned"]["transaction_id"].is_string();
+            assert_eq!(has_name, client.user_id == alice.user_id, "{event}");
+        }
+    };
+    check(&alice, &of(alice.get(&event).await.ok()));
+    check(&bob, &of(bob.get(&event).await.ok()));
+    // Those who answered are still there when the root has lost its content.
+    relate(&alice, &room, &root, "m.replace", "root edited").await;
+    let path = format!("/v3/rooms/{room}/redact/{root}/1");
+    alice.put(&path, json!({})).await.ok();
+    let relations = of(bob.get(&event).await.ok());
+    check(&bob, &relations);
+    assert_eq!(relations["m.thread"]["count"], 1);
+    assert_eq!(
+        relations["m.reference"]["chunk"].as_array().unwrap().len(),
+        1
+    );
+    assert!(relations["m.replace"].is_null(), "{relations}");
 }
 
 #[tokio::test]

@@ -160,6 +160,25 @@ async fn an_openid_token_is_given() {
     let token = answer["access_token"].as_str().unwrap();
     let misused = server.client(token).get("/v3/account/whoami").await;
     misused.expect_error(401, "M_UNKNOWN_TOKEN");
+    // Whoever is shown it asks whose it is.
+    let nobody = server.anonymous();
+    let userinfo = "/_matrix/federation/v1/openid/userinfo";
+    let whose = format!("{userinfo}?access_token={token}");
+    nobody
+        .get(&whose)
+        .await
+        .expect(200, json!({ "sub": alice.user_id }));
+    nobody
+        .get(userinfo)
+        .await
+        .expect_error(401, "M_MISSING_TOKEN");
+    let made_up = nobody.get(&format!("{userinfo}?access_token=x")).await;
+    made_up.expect_error(401, "M_UNKNOWN_TOKEN");
+    server.clock.advance_ms(60 * 60 * 1000);
+    nobody
+        .get(&whose)
+        .await
+        .expect_error(401, "M_UNKNOWN_TOKEN");
     bob.post(&path, json!({}))
         .await
         .expect_error(403, "M_FORBIDDEN");

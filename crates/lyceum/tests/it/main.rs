@@ -4,7 +4,15 @@
     clippy::unwrap_used,
     reason = "a test that finds something else than it expects has failed"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests' only way to be told of a server"
+)]
 
+mod admin_tools;
+mod certificate;
 mod moodle;
+mod nodes;
 mod process;
+mod provisioning;
 mod synapse_admin;

@@ -13,14 +13,26 @@ pub struct Size {
     pub method: Method,
 }
 
-/// The sides of standard squares: those of the specification, and two for larger avatars.
-const SQUARES: [u32; 4] = [32, 96, 256, 512];
-/// The standard boxes to fit into.
-const BOXES: [(u32, u32); 3] = [(320, 240), (640, 480), (800, 600)];
+/// The shapes to which images are cropped, as width and height; each stands for the same upright
+/// too. Few, so that there are few thumbnails of an image whatever is asked for.
+const SHAPES: [(u32, u32); 7] = [(1, 1), (4, 3), (3, 2), (16, 9), (2, 1), (3, 1), (4, 1)];
+/// The longer sides of cropped images: those of the specification's squares, two for larger
+/// avatars, and two for large screens.
+const SIDES: [u32; 6] = [32, 96, 256, 512, 1_024, 2_048];
+/// The standard boxes to fit into: those of the specification, two for large screens, and one that
+/// holds every image, since a thumbnail must not be smaller than what was asked for.
+const BOXES: [(u32, u32); 6] = [
+    (320, 240),
+    (640, 480),
+    (800, 600),
+    (1_600, 1_200),
+    (3_200, 2_400),
+    (u32::MAX, u32::MAX),
+];
 
 impl Size {
-    /// The smallest standard size that is not smaller than what is wanted, or the largest one.
-    /// What is not about square is never cropped.
+    /// The smallest standard size that is not smaller than what is wanted, and of about its shape
+    /// if it is to be cropped. What is larger than all of these is not cropped.
     pub fn standard(requested: &Requested) -> Self {
         let Requested {
             width,
@@ -28,17 +40,10 @@ impl Size {
             method,
             ..
         } = *requested;
-        let is_about_square =
-            u64::from(width.abs_diff(height)) * 10 <= u64::from(width.max(height));
-        if method == Method::Crop && is_about_square {
-            let side = width.max(height);
-            if let Some(side) = SQUARES.into_iter().find(|standard| *standard >= side) {
-                return Self {
-                    width: side,
-                    height: side,
-                    method,
-                };
-            }
+        if method == Method::Crop
+            && let Some(cropped) = Self::cropped(width, height)
+        {
+            return cropped;
         }
         let (width, height) = BOXES
             .into_iter()
@@ -51,6 +56,20 @@ impl Size {
             height,
             method: Method::Scale,
         }
+    }
+
+    /// The smallest size of the nearest shape that is not smaller than this.
+    fn cropped(width: u32, height: u32) -> Option<Self> {
+        if width < height {
+            return Self::cropped(height, width).map(Self::turned);
+        }
+        let (shape_width, shape_height) = nearest_shape(width, height);
+        let mut sizes = SIDES.into_iter().map(|side| Self {
+            width: side,
+            height: side * shape_height / shape_width,
+            method: Method::Crop,
+        });
+        sizes.find(|size| size.width >= width && size.height >= height)
     }
 
     /// The same size turned by a quarter.
@@ -92,8 +111,13 @@ impl Size {
                     width: part_width,
                     height: part_height,
                 };
-                let (out_width, out_height) =
-                    fit_into(part_width, part_height, self.width, self.height);
+                // A part that is large enough has the shape but for less than a pixel.
+                let is_enough = part_width >= self.width && part_height >= self.height;
+                let (out_width, out_height) = if is_enough {
+                    (self.width, self.height)
+                } else {
+                    fit_into(part_width, part_height, self.width, self.height)
+                };
                 Cut {
                     part,
                     width: out_width,
@@ -119,6 +143,24 @@ pub(super) struct Cut {
     pub(super) part: Part,
     pub(super) width: u32,
     pub(super) height: u32,
+}
+
+/// The shape that is least narrower or wider than this.
+fn nearest_shape(width: u32, height: u32) -> (u32, u32) {
+    // How many times narrower or wider, as a fraction.
+    let stretch = |(shape_width, shape_height): (u32, u32)| {
+        let of_shape = u128::from(shape_width) * u128::from(height);
+        let of_this = u128::from(width) * u128::from(shape_height);
+        (of_shape.max(of_this), of_shape.min(of_this))
+    };
+    let mut nearest = SHAPES[0];
+    for shape in SHAPES {
+        let ((over, under), (nearest_over, nearest_under)) = (stretch(shape), stretch(nearest));
+        if over * nearest_under < nearest_over * under {
+            nearest = shape;
+        }
+    }
+    nearest
 }
 
 /// The largest size of the same shape that fits, not larger than it is; at least one pixel.
@@ -178,14 +220,24 @@ mod tests {
         check(33, 32, Method::Crop, (96, 96, Method::Crop));
         check(96, 96, Method::Crop, (96, 96, Method::Crop));
         check(200, 200, Method::Crop, (256, 256, Method::Crop));
-        check(600, 600, Method::Crop, (800, 600, Method::Scale));
-        check(100, 50, Method::Crop, (320, 240, Method::Scale));
+        check(700, 700, Method::Crop, (1_024, 1_024, Method::Crop));
+        check(100, 50, Method::Crop, (256, 128, Method::Crop));
+        check(50, 100, Method::Crop, (128, 256, Method::Crop));
+        check(64, 48, Method::Crop, (96, 72, Method::Crop));
+        check(1_600, 900, Method::Crop, (2_048, 1_152, Method::Crop));
+        check(90, 10, Method::Crop, (96, 24, Method::Crop));
+        check(96, 73, Method::Crop, (256, 192, Method::Crop));
+        check(2_049, 2_000, Method::Crop, (3_200, 2_400, Method::Scale));
         check(1, 1, Method::Scale, (320, 240, Method::Scale));
         check(320, 240, Method::Scale, (320, 240, Method::Scale));
         check(320, 241, Method::Scale, (640, 480, Method::Scale));
         check(800, 600, Method::Scale, (800, 600, Method::Scale));
-        check(u32::MAX, u32::MAX, Method::Scale, (800, 600, Method::Scale));
-        check(u32::MAX, u32::MAX, Method::Crop, (800, 600, Method::Scale));
+        check(801, 600, Method::Scale, (1_600, 1_200, Method::Scale));
+        check(10, 2_000, Method::Scale, (3_200, 2_400, Method::Scale));
+        let all = (u32::MAX, u32::MAX, Method::Scale);
+        check(3_201, 1, Method::Scale, all);
+        check(u32::MAX, u32::MAX, Method::Scale, all);
+        check(u32::MAX, u32::MAX, Method::Crop, all);
     }
 
     #[test]
@@ -221,6 +273,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn never_smaller_than_wanted(width in 1..3_000u32, height in 1..3_000u32) {
+            let (method, animated) = (Method::Crop, false);
+            let size = Size::standard(&Requested { width, height, method, animated });
+            prop_assert!(size.width >= width && size.height >= height);
+        }
+
         #[test]
         fn never_larger(
             width in 1..100_000u32,

@@ -136,6 +136,13 @@ async fn formats_and_sizes() {
         let square = fixture.made(&bytes, crop(96)).await;
         assert_eq!((square.width, square.height), (96, 96));
         assert_eq!(corners(&decode(&square)), "rgbw", "{format:?}");
+        let wide = Requested {
+            height: 50,
+            ..crop(150)
+        };
+        let strip = fixture.made(&bytes, wide).await;
+        assert_eq!((strip.width, strip.height), (256, 85));
+        assert_eq!(corners(&decode(&strip)), "rgbw", "{format:?}");
     }
     let small = fixture.made(&transparent(400, 400), scale(1, 1)).await;
     assert_eq!(

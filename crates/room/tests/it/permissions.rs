@@ -63,6 +63,16 @@ fn creators_of_version_12_are_above_all_levels() {
     assert_eq!(levels.user(&lyceum_testkit::carol()), Power::Level(0));
     assert!(levels.user(&alice()) > i64::MAX);
     assert_eq!(scene.room.creators(), [alice(), bob()]);
+    // A level for one of them is a mistake in the content, not a lack of rights.
+    let mut scene = scene;
+    for creator in [alice(), bob()] {
+        let levels = json!({ "users": { creator.as_str(): 100 } });
+        let named = scene.try_set(&alice(), "m.room.power_levels", "", levels);
+        assert!(
+            matches!(named, Err(Denied::InvalidRoomState(_))),
+            "{creator}"
+        );
+    }
 }
 
 #[test]

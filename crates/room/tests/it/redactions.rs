@@ -1,9 +1,9 @@
 //! Redactions: who may, in which form, and what stays.
 
-use std::sync::Arc;
+use std::{slice::from_ref, sync::Arc};
 
 use lyceum_model::{Change, Event, RoomChange};
-use lyceum_room::{Denied, Draft, RoomRules, redacted, redaction_target};
+use lyceum_room::{Denied, Draft, Past, RoomRules, redacted, redaction_target};
 use lyceum_testkit::{Scene, alice, bob, carol, raw};
 use ruma_common::{OwnedEventId, RoomVersionId};
 use serde_json::{Value, json};
@@ -123,6 +123,39 @@ fn one_redacts_oneself_and_power_redacts_others() {
             scene.try_redact(&bob(), &by_bob).is_err(),
             "{version}: left"
         );
+    }
+}
+
+/// Admins have the words of somebody redacted in that person's name after they were banned.
+#[test]
+fn who_has_left_redacts_in_the_past() {
+    for version in ["1", "6", "10", "12"] {
+        let mut scene = Scene::public_in(version);
+        scene.join(&bob());
+        let said = scene.say(&bob(), "spam");
+        let past = Past::after(&said, scene.room.state.clone());
+        let before_leave = scene.room.state.clone();
+        scene.leave(&bob());
+        let left = scene.events.last().expect("one").clone();
+        let before = scene.room.clone();
+        for (target, past) in [
+            (&said, past.clone()),
+            (&left, Past::before(&left, before_leave)),
+        ] {
+            let redaction = scene.try_redact_at(&bob(), &target.id, Some(&past));
+            let redaction = redaction.expect("they could then");
+            assert_eq!(redaction.prev_events[..], *from_ref(&said.id), "{version}");
+            assert_eq!(redaction.depth, said.depth + 1);
+            // What holds now is as it was.
+            assert_eq!(scene.room.heads, before.heads);
+            assert_eq!(scene.room.present_state(), before.present_state());
+            assert!(!scene.room.is_joined(&bob()));
+        }
+        let next = scene.say(&alice(), "at last");
+        assert_eq!(next.prev_events[..], *from_ref(&left.id));
+        // Nobody else says anything there.
+        let by_bob = scene.try_redact_at(&alice(), &said.id, Some(&past));
+        assert!(matches!(by_bob, Err(Denied::Forbidden(_))));
     }
 }
 

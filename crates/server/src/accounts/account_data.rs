@@ -1,7 +1,7 @@
 //! What clients keep for a user, about the account or a room (Client-Server API, "Client
 //! Config").
 
-use lyceum_model::{AccountChange, MatrixError};
+use lyceum_model::{AccountChange, Batch, Expect, MatrixError, Position};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::{RoomId, UserId};
 use serde_json::{Map, Value};
@@ -103,5 +103,33 @@ pub async fn set(
         content: Some(content),
     };
     server.commit(change).await?;
+    Ok(())
+}
+
+/// Replaces what was read, unless another node was faster. `read_at`: the commit that set it;
+/// `None`: there was nothing.
+pub(crate) async fn replace(
+    server: &Server,
+    user_id: &UserId,
+    room_id: Option<&RoomId>,
+    kind: &str,
+    read_at: Option<Position>,
+    content: String,
+) -> Result<(), CommitError> {
+    let (user_id, room_id) = (user_id.to_owned(), room_id.map(ToOwned::to_owned));
+    let mut batch = Batch::new();
+    batch.expect(Expect::AccountData(
+        user_id.clone(),
+        room_id.clone(),
+        kind.to_owned(),
+        read_at,
+    ));
+    batch.push(AccountChange::AccountData {
+        user_id,
+        room_id,
+        kind: kind.to_owned(),
+        content: Some(content),
+    });
+    server.commit(batch).await?;
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Closing an account for good (Client-Server API, "Deactivating an account").
 
-use lyceum_model::{AccountChange, Batch, MatrixError};
+use lyceum_model::{AccountChange, Batch, Expect, MatrixError};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 
 use super::interactive_auth::Passed;
-use crate::Server;
+use crate::{
+    Server,
+    decide::{MayBeStale, decide},
+};
 
 /// What becomes of the data of a closed account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,12 @@ pub enum ClosingError {
     Storage(#[from] StorageError),
 }
 
+impl MayBeStale for ClosingError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(CommitError::Stale(Expect::UserIs(_))))
+    }
+}
+
 impl From<ClosingError> for MatrixError {
     fn from(error: ClosingError) -> Self {
         match error {
@@ -48,14 +57,32 @@ pub async fn close(
     remains: Remains,
     passed: &Passed,
 ) -> Result<(), ClosingError> {
+    if server.store.user(user_id).await?.is_none() {
+        return Err(ClosingError::NoSuchUser);
+    }
+    server.leave_all_rooms(user_id).await;
+    decide(|| try_close(server, user_id, remains, passed)).await?;
+    if remains == Remains::Erased {
+        let now = server.clock.now();
+        server.accounts.erased.remember(user_id, true, now);
+    }
+    Ok(())
+}
+
+async fn try_close(
+    server: &Server,
+    user_id: &UserId,
+    remains: Remains,
+    passed: &Passed,
+) -> Result<(), ClosingError> {
     let mut user = server
         .store
         .user(user_id)
         .await?
         .ok_or(ClosingError::NoSuchUser)?;
-    server.leave_all_rooms(user_id).await;
     let owned = user_id.to_owned();
     let mut batch = Batch::new();
+    batch.expect(Expect::UserIs(Box::new(user.clone())));
     passed.close(&mut batch);
     for device in server.store.devices(std::slice::from_ref(&owned)).await? {
         let user_id = owned.clone();
@@ -83,9 +110,5 @@ pub async fn close(
     batch.push(AccountChange::PutUser(user));
     batch.push(AccountChange::DeviceListChanged(owned));
     server.commit(batch).await?;
-    if remains == Remains::Erased {
-        let now = server.clock.now();
-        server.accounts.erased.remember(user_id, true, now);
-    }
     Ok(())
 }

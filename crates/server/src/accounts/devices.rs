@@ -68,9 +68,7 @@ pub enum Put {
 
 /// A user's devices.
 pub async fn devices(server: &Server, user_id: &UserId) -> Result<Vec<Device>, StorageError> {
-    let mut devices = server.store.devices(&[user_id.to_owned()]).await?;
-    server.add_last_uses(&mut devices);
-    Ok(devices)
+    server.devices_of(&[user_id.to_owned()]).await
 }
 
 /// A user's device.

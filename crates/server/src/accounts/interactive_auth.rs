@@ -111,8 +111,12 @@ pub async fn authenticate(
         operation.path,
     );
     let auth = auth.filter(|auth| !auth.is_null());
+    if auth.is_some_and(|auth| !auth.is_object()) {
+        let why = "`auth` must be an object";
+        return Err(AuthError::Refused(MatrixError::bad_json(why)));
+    }
     let kept = match interactive_auth::session_named(auth) {
-        Some(id) => kept_session(server, id, now).await?,
+        Some(id) => kept_session(server, id).await?,
         None => None,
     };
     let was_kept = kept.is_some();
@@ -130,8 +134,10 @@ pub async fn authenticate(
                 identifier,
                 password,
             }) => {
-                let is_right = is_right(server, operation, identifier.as_ref(), password).await?;
-                facts.password_correct = Some(is_right);
+                if let (Some(user_id), Some(identifier)) = (operation.user_id, &identifier) {
+                    refuse_somebody_else(server, user_id, identifier).await?;
+                }
+                facts.password_correct = Some(is_right(server, operation, password).await?);
             }
             Outcome::Needs(Needs::RegistrationToken { token }) => {
                 let is_valid = registration_tokens::is_valid(server, &token).await?;
@@ -173,32 +179,36 @@ async fn challenge(
     Err(AuthError::Challenge(body))
 }
 
-async fn kept_session(
-    server: &Server,
-    id: &str,
-    now: Timestamp,
-) -> Result<Option<Session>, StorageError> {
-    let ticket = server.store.ticket(TicketKind::InteractiveAuth, id).await?;
-    let ticket = ticket.filter(|ticket| ticket.expires > now);
+async fn kept_session(server: &Server, id: &str) -> Result<Option<Session>, StorageError> {
+    let ticket = server.valid_ticket(TicketKind::InteractiveAuth, id).await?;
     Ok(ticket.and_then(|ticket| serde_json::from_str(&ticket.data).ok()))
 }
 
-/// Whether the identifier names the user of the operation, and the password is theirs.
+/// Trying again does not help who authenticates as somebody else than the token's user: this is
+/// no failed stage (401), but a request that nobody may make.
+async fn refuse_somebody_else(
+    server: &Server,
+    user_id: &UserId,
+    identifier: &Identifier,
+) -> Result<(), AuthError> {
+    let named = passwords::user_named(server, identifier).await?;
+    if named.as_deref() == Some(user_id) {
+        return Ok(());
+    }
+    Err(AuthError::Refused(MatrixError::forbidden(
+        "The user who authenticates is not the one who asks",
+    )))
+}
+
+/// Whether the password is that of the user of the operation.
 async fn is_right(
     server: &Server,
     operation: &Operation<'_>,
-    identifier: Option<&Identifier>,
     password: String,
 ) -> Result<bool, StorageError> {
     let Some(user_id) = operation.user_id else {
         return Ok(false);
     };
-    if let Some(identifier) = identifier {
-        let named = passwords::user_named(server, identifier).await?;
-        if named.as_deref() != Some(user_id) {
-            return Ok(false);
-        }
-    }
     let user = server.store.user(user_id).await?;
     Ok(passwords::is_password_of(server, user.as_ref(), password).await)
 }

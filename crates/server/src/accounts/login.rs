@@ -121,7 +121,7 @@ pub async fn log_in(
         Credentials::Password {
             identifier,
             password,
-        } => check_password(server, &identifier, password, &mut batch).await?,
+        } => check_password(server, &identifier, password).await?,
         Credentials::Token(token) => use_token(server, &token, &mut batch).await?,
         Credentials::ApplicationService {
             service,
@@ -144,7 +144,6 @@ async fn check_password(
     server: &Server,
     identifier: &Identifier,
     password: String,
-    batch: &mut Batch,
 ) -> Result<User, LoginError> {
     if !server.config.passwords.enabled {
         return Err(LoginError::PasswordsOff);
@@ -157,26 +156,32 @@ async fn check_password(
         return Err(LoginError::Deactivated);
     }
     let is_right = passwords::is_password_of(server, user.as_ref(), password.clone()).await;
-    let Some(mut user) = user.filter(|_| is_right) else {
+    let Some(user) = user.filter(|_| is_right) else {
         return Err(LoginError::WrongCredentials);
     };
     let stored = user.password_hash.as_deref().unwrap_or_default();
     if password::is_outdated(stored, &passwords::parameters(server))
         && let Ok(hash) = passwords::hash_unchecked(server, password).await
     {
-        user.password_hash = Some(hash);
-        batch.push(AccountChange::PutUser(user.clone()));
+        let mut batch = Batch::new();
+        batch.expect(Expect::UserIs(Box::new(user.clone())));
+        batch.push(AccountChange::PutUser(User {
+            password_hash: Some(hash),
+            ..user.clone()
+        }));
+        match server.commit(batch).await {
+            // Who changed the account meanwhile may have changed the password too: theirs stays.
+            Ok(_) | Err(CommitError::Stale(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(user)
 }
 
 async fn use_token(server: &Server, text: &str, batch: &mut Batch) -> Result<User, LoginError> {
     let key = token::ticket_key(text);
-    let ticket = server.store.ticket(TicketKind::Login, &key).await?;
-    let now = server.clock.now();
-    let ticket = ticket
-        .filter(|ticket| ticket.expires > now)
-        .ok_or(LoginError::InvalidToken)?;
+    let ticket = server.valid_ticket(TicketKind::Login, &key).await?;
+    let ticket = ticket.ok_or(LoginError::InvalidToken)?;
     let user_id = UserId::parse(&ticket.data).map_err(|_| LoginError::InvalidToken)?;
     let user = server
         .store

@@ -3,8 +3,12 @@
 use lyceum_account::token;
 use lyceum_model::{AccessToken, AccountChange, Batch, MatrixError, TokenKind};
 use lyceum_storage::{CommitError, StorageError};
+use ruma_common::UserId;
 
-use crate::Server;
+use crate::{
+    Server,
+    decide::{MayBeStale, decide},
+};
 
 /// Why somebody could not log out.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +19,9 @@ pub enum LogoutError {
     /// The token is an application service's; it ends with the registration.
     #[error("an application service cannot log out")]
     ApplicationService,
+    /// The token is one for provisioning, which ends no others.
+    #[error("a provisioning token ends itself only")]
+    Provisioning,
     /// It could not be stored.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -32,9 +39,16 @@ impl From<LogoutError> for MatrixError {
             LogoutError::ApplicationService => {
                 Self::forbidden("An application service cannot log out")
             }
+            LogoutError::Provisioning => Self::forbidden("A provisioning token cannot do this"),
             LogoutError::Commit(error) => error.into(),
             LogoutError::Storage(error) => error.into(),
         }
+    }
+}
+
+impl MayBeStale for LogoutError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(error) if error.is_stale())
     }
 }
 
@@ -60,7 +74,14 @@ pub async fn log_out(server: &Server, access_token: &str) -> Result<(), LogoutEr
 /// Ends all sessions of the user of this access token, and removes all devices.
 pub async fn log_out_everywhere(server: &Server, access_token: &str) -> Result<(), LogoutError> {
     let token = token_record(server, access_token).await?;
-    let user_id = token.user_id;
+    if token.kind == TokenKind::Provisioning {
+        return Err(LogoutError::Provisioning);
+    }
+    decide(|| try_log_out_everywhere(server, &token.user_id)).await
+}
+
+async fn try_log_out_everywhere(server: &Server, user_id: &UserId) -> Result<(), LogoutError> {
+    let user_id = user_id.to_owned();
     let mut batch = Batch::new();
     for device in server.store.devices(std::slice::from_ref(&user_id)).await? {
         let user_id = user_id.clone();
@@ -70,7 +91,8 @@ pub async fn log_out_everywhere(server: &Server, access_token: &str) -> Result<(
         });
     }
     for token in server.store.tokens_of(&user_id).await? {
-        if token.device_id.is_none() {
+        // Those by which an admin acts as the user are the admin's, and end with the admin's own.
+        if token.device_id.is_none() && token.kind != TokenKind::Impersonation {
             batch.push(AccountChange::RemoveToken(token.hash));
         }
     }

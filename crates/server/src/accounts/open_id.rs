@@ -2,8 +2,8 @@
 
 use lyceum_account::token;
 use lyceum_model::{AccountChange, Ticket, TicketKind};
-use lyceum_storage::CommitError;
-use ruma_common::UserId;
+use lyceum_storage::{CommitError, StorageError};
+use ruma_common::{OwnedUserId, UserId};
 
 use crate::{Server, chance};
 
@@ -21,4 +21,14 @@ pub async fn new_token(server: &Server, user_id: &UserId) -> Result<String, Comm
     };
     server.commit(AccountChange::PutTicket(ticket)).await?;
     Ok(token.text)
+}
+
+/// Whose token this is, while it is valid.
+pub async fn user_of_token(
+    server: &Server,
+    token: &str,
+) -> Result<Option<OwnedUserId>, StorageError> {
+    let key = token::ticket_key(token);
+    let ticket = server.valid_ticket(TicketKind::OpenId, &key).await?;
+    Ok(ticket.and_then(|ticket| UserId::parse(ticket.data).ok()))
 }

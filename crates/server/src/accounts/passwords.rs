@@ -4,12 +4,15 @@ use lyceum_account::{
     names::{self, Identifier},
     password::{self, PasswordError, PasswordParameters, PasswordPolicy},
 };
-use lyceum_model::{AccountChange, Batch, MatrixError, User};
+use lyceum_model::{AccountChange, Batch, Expect, MatrixError, User};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::{DeviceId, OwnedUserId, UserId};
 
 use super::interactive_auth::Passed;
-use crate::{Server, chance};
+use crate::{
+    Server, chance,
+    decide::{MayBeStale, decide},
+};
 
 /// The configured cost of a hash.
 pub fn parameters(server: &Server) -> PasswordParameters {
@@ -68,7 +71,15 @@ pub async fn user_named(
     let (medium, address) = match identifier {
         Identifier::User(user) => {
             let user_id = names::known_user_id(user, &server.config.server_name).ok();
-            return Ok(user_id.filter(|user_id| server.is_local(user_id)));
+            let Some(user_id) = user_id.filter(|user_id| server.is_local(user_id)) else {
+                return Ok(None);
+            };
+            // Phones begin what is typed with a capital. Historical ids may have capitals.
+            let small = names::in_small_letters(&user_id);
+            if small == user_id || server.store.user(&user_id).await?.is_some() {
+                return Ok(Some(user_id));
+            }
+            return Ok(Some(small));
         }
         Identifier::Threepid { medium, address } => (medium.as_str(), address.clone()),
         Identifier::Phone { phone, .. } => (
@@ -117,6 +128,12 @@ impl From<PasswordChangeError> for MatrixError {
     }
 }
 
+impl MayBeStale for PasswordChangeError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(CommitError::Stale(Expect::UserIs(_))))
+    }
+}
+
 /// Which of the user's sessions end when the password changes.
 #[derive(Debug, Clone, Copy)]
 pub enum EndSessions<'a> {
@@ -136,13 +153,24 @@ pub async fn change(
 ) -> Result<(), PasswordChangeError> {
     let hash = hash(server, password).await?;
     let _turn = server.accounts.turn(user_id).await;
+    decide(|| try_change(server, user_id, &hash, end, passed)).await
+}
+
+async fn try_change(
+    server: &Server,
+    user_id: &UserId,
+    hash: &str,
+    end: EndSessions<'_>,
+    passed: &Passed,
+) -> Result<(), PasswordChangeError> {
     let mut user = server
         .store
         .user(user_id)
         .await?
         .ok_or(PasswordChangeError::NoSuchUser)?;
-    user.password_hash = Some(hash);
     let mut batch = Batch::new();
+    batch.expect(Expect::UserIs(Box::new(user.clone())));
+    user.password_hash = Some(hash.to_owned());
     passed.close(&mut batch);
     batch.push(AccountChange::PutUser(user));
     if let EndSessions::AllBut(kept) = end {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use lyceum_account::profile::{self, ProfileError};
-use lyceum_model::{AccountChange, MatrixError};
+use lyceum_model::{AccountChange, MatrixError, User};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 use serde_json::Value;
@@ -46,11 +46,15 @@ pub async fn profile(
     server: &Server,
     user_id: &UserId,
 ) -> Result<BTreeMap<String, String>, ProfileAccessError> {
-    let user = server.store.user(user_id).await?;
-    if user.is_none_or(|user| user.is_erased) {
-        return Err(ProfileAccessError::NotFound);
-    }
+    shown_user(server, user_id).await?;
     Ok(fields(server, user_id).await?)
+}
+
+/// The account of a user who has a profile.
+async fn shown_user(server: &Server, user_id: &UserId) -> Result<User, ProfileAccessError> {
+    let user = server.store.user(user_id).await?;
+    let user = user.filter(|user| !user.is_erased);
+    user.ok_or(ProfileAccessError::NotFound)
 }
 
 /// Sets a field to what the body says.
@@ -81,9 +85,10 @@ async fn change_field(
     key: &str,
     value: Option<String>,
 ) -> Result<(), ProfileAccessError> {
-    {
+    let is_shadow_banned = {
         let _turn = server.accounts.turn(user_id).await;
-        let current = profile(server, user_id).await?;
+        let user = shown_user(server, user_id).await?;
+        let current = fields(server, user_id).await?;
         if current.get(key) == value.as_ref() {
             return Ok(());
         }
@@ -96,8 +101,10 @@ async fn change_field(
             value,
         };
         server.commit(change).await?;
-    }
-    if ROOM_FIELDS.contains(&key) {
+        user.is_shadow_banned
+    };
+    // In rooms, nobody else sees what they do.
+    if ROOM_FIELDS.contains(&key) && !is_shadow_banned {
         server.spread_profile(user_id);
     }
     Ok(())

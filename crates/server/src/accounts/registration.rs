@@ -7,7 +7,7 @@ use lyceum_account::{
 };
 use lyceum_model::{AccountChange, Batch, Expect, MatrixError, Ticket, TicketKind, User};
 use lyceum_storage::{CommitError, StorageError};
-use ruma_common::OwnedUserId;
+use ruma_common::{OwnedUserId, UserId};
 
 use super::{
     interactive_auth::Passed,
@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{Server, application_services::ApplicationService, chance, config::RegistrationMode};
 
+/// How long who registered may ask again and hear the same.
+const REGISTERED_LIFETIME_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long a nonce of registration by shared secret is valid.
 const NONCE_LIFETIME_MS: u64 = 60 * 1000;
 /// How often another name is drawn when a generated one is taken.
@@ -38,6 +40,9 @@ pub struct NewAccount {
     pub application_service: Option<String>,
     /// What makes it; see [`User::origin`].
     pub origin: &'static str,
+    /// The session of interactive authentication in which it is made: who asks again in it hears
+    /// of the same account ([`registered_before`]).
+    pub session_id: Option<String>,
 }
 
 impl std::fmt::Debug for NewAccount {
@@ -59,6 +64,7 @@ impl NewAccount {
             kind: None,
             application_service: None,
             origin,
+            session_id: None,
         }
     }
 }
@@ -104,11 +110,9 @@ impl From<RegistrationError> for MatrixError {
             RegistrationError::Closed => Self::forbidden("Registration has been disabled"),
             RegistrationError::Name(error) => error.into(),
             RegistrationError::InUse => Self::user_in_use("User ID already taken."),
-            RegistrationError::Exclusive => Self::new(
-                400,
-                "M_EXCLUSIVE",
-                "This user ID is reserved by an application service.",
-            ),
+            RegistrationError::Exclusive => {
+                Self::new(400, "M_EXCLUSIVE", "This user ID is reserved.")
+            }
             RegistrationError::TokenUsedUp => Self::forbidden("Invalid registration token"),
             RegistrationError::Password(error) => error.into(),
             RegistrationError::Issue(error) => error.into(),
@@ -154,10 +158,7 @@ pub async fn free_user_id(
     let user_id = names::new_user_id(&localpart, server_name, registrant)?;
     let is_reserved = match service {
         Some(service) => !service.owns_user(&user_id),
-        None => server
-            .application_services()
-            .iter()
-            .any(|service| service.reserves_user(&user_id)),
+        None => server.is_reserved(&user_id),
     };
     if is_reserved {
         return Err(RegistrationError::Exclusive);
@@ -207,6 +208,14 @@ pub async fn register(
         application_service: account.application_service,
         origin: account.origin.to_owned(),
     }));
+    if let Some(key) = account.session_id {
+        batch.push(AccountChange::PutTicket(Ticket {
+            kind: TicketKind::Registered,
+            key,
+            data: user_id.to_string(),
+            expires: server.clock.now().plus_ms(REGISTERED_LIFETIME_MS),
+        }));
+    }
     let display_name = display_name.unwrap_or_else(|| user_id.localpart().to_owned());
     batch.push(AccountChange::ProfileField {
         user_id: user_id.clone(),
@@ -227,6 +236,37 @@ pub async fn register(
     }
 }
 
+/// The account that was made in a session of interactive authentication, for who has not heard the
+/// answer and asks again. They must know its password.
+pub async fn registered_before(
+    server: &Server,
+    session_id: &str,
+    password: &str,
+) -> Result<Option<OwnedUserId>, StorageError> {
+    let made = server
+        .valid_ticket(TicketKind::Registered, session_id)
+        .await?;
+    let Some(user_id) = made.and_then(|made| UserId::parse(made.data).ok()) else {
+        return Ok(None);
+    };
+    let user = server.store.user(&user_id).await?;
+    let user = user.filter(|user| !user.is_deactivated && !user.is_locked);
+    let is_theirs = passwords::is_password_of(server, user.as_ref(), password.to_owned()).await;
+    Ok(is_theirs.then_some(user_id))
+}
+
+/// Begins a session of an account that was [`registered_before`].
+pub async fn log_in_again(
+    server: &Server,
+    user_id: &UserId,
+    wanted: &WantedSession,
+) -> Result<Issued, RegistrationError> {
+    let mut batch = Batch::new();
+    let issued = tokens::issue(server, user_id, wanted, &mut batch).await?;
+    server.commit(batch).await?;
+    Ok(issued)
+}
+
 /// A nonce for registration by shared secret (Synapse's admin API).
 pub async fn new_nonce(server: &Server) -> Result<String, CommitError> {
     let nonce = names::session_id(&chance::bytes());
@@ -243,9 +283,7 @@ pub async fn new_nonce(server: &Server) -> Result<String, CommitError> {
 /// Uses a nonce up.
 pub async fn use_nonce(server: &Server, nonce: &str) -> Result<(), RegistrationError> {
     let kind = TicketKind::RegistrationNonce;
-    let ticket = server.store.ticket(kind, nonce).await?;
-    let now = server.clock.now();
-    if ticket.is_none_or(|ticket| ticket.expires <= now) {
+    if server.valid_ticket(kind, nonce).await?.is_none() {
         return Err(RegistrationError::UnknownNonce);
     }
     let mut batch = Batch::new();

@@ -1,11 +1,15 @@
 //! Tags that users give to rooms (Client-Server API, "Room Tagging").
 
-use lyceum_model::{AccountChange, MatrixError};
+use lyceum_model::{MatrixError, Position};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::{RoomId, UserId};
 use serde_json::{Map, Value, json};
 
-use crate::Server;
+use crate::{
+    Server,
+    accounts::account_data,
+    decide::{MayBeStale, decide},
+};
 
 /// The account data that holds them.
 const KIND: &str = "m.tag";
@@ -48,24 +52,19 @@ impl From<TagError> for MatrixError {
     }
 }
 
+impl MayBeStale for TagError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(error) if error.is_stale())
+    }
+}
+
 /// A room's tags, by name.
 pub async fn tags(
     server: &Server,
     user_id: &UserId,
     room_id: &RoomId,
 ) -> Result<Map<String, Value>, StorageError> {
-    let entry = server
-        .store
-        .account_data_entry(user_id, Some(room_id), KIND)
-        .await?;
-    let content = entry.and_then(|entry| entry.content).unwrap_or_default();
-    match serde_json::from_str(&content) {
-        Ok(Value::Object(mut content)) => match content.remove("tags") {
-            Some(Value::Object(tags)) => Ok(tags),
-            _ => Ok(Map::new()),
-        },
-        _ => Ok(Map::new()),
-    }
+    Ok(stored(server, user_id, room_id).await?.0)
 }
 
 /// Tags a room.
@@ -89,13 +88,11 @@ pub async fn put(
     if content.to_string().len() > TAG_CONTENT_BYTES_MAX {
         return Err(TagError::TooLarge);
     }
-    let _turn = server.accounts.turn(user_id).await;
-    let mut tags = tags(server, user_id, room_id).await?;
-    tags.insert(tag.to_owned(), content);
-    if tags.len() > TAGS_MAX {
-        return Err(TagError::TooLarge);
-    }
-    store(server, user_id, room_id, tags).await
+    change(server, user_id, room_id, &|tags| {
+        tags.insert(tag.to_owned(), content.clone());
+        true
+    })
+    .await
 }
 
 /// Takes a tag from a room, if it is there.
@@ -105,26 +102,59 @@ pub async fn remove(
     room_id: &RoomId,
     tag: &str,
 ) -> Result<(), TagError> {
-    let _turn = server.accounts.turn(user_id).await;
-    let mut tags = tags(server, user_id, room_id).await?;
-    if tags.remove(tag).is_none() {
-        return Ok(());
-    }
-    store(server, user_id, room_id, tags).await
+    change(server, user_id, room_id, &|tags| tags.remove(tag).is_some()).await
 }
 
-async fn store(
+/// Says whether it changed anything.
+type Change<'a> = dyn Fn(&mut Map<String, Value>) -> bool + Send + Sync + 'a;
+
+async fn change(
     server: &Server,
     user_id: &UserId,
     room_id: &RoomId,
-    tags: Map<String, Value>,
+    change: &Change<'_>,
 ) -> Result<(), TagError> {
-    let change = AccountChange::AccountData {
-        user_id: user_id.to_owned(),
-        room_id: Some(room_id.to_owned()),
-        kind: KIND.to_owned(),
-        content: Some(json!({ "tags": tags }).to_string()),
-    };
-    server.commit(change).await?;
+    let _turn = server.accounts.turn(user_id).await;
+    decide(|| try_change(server, user_id, room_id, change)).await
+}
+
+async fn try_change(
+    server: &Server,
+    user_id: &UserId,
+    room_id: &RoomId,
+    change: &Change<'_>,
+) -> Result<(), TagError> {
+    let (mut tags, position) = stored(server, user_id, room_id).await?;
+    if !change(&mut tags) {
+        return Ok(());
+    }
+    if tags.len() > TAGS_MAX {
+        return Err(TagError::TooLarge);
+    }
+    let content = json!({ "tags": tags }).to_string();
+    account_data::replace(server, user_id, Some(room_id), KIND, position, content).await?;
     Ok(())
+}
+
+/// A room's tags, and the commit that set them.
+async fn stored(
+    server: &Server,
+    user_id: &UserId,
+    room_id: &RoomId,
+) -> Result<(Map<String, Value>, Option<Position>), StorageError> {
+    let entry = server
+        .store
+        .account_data_entry(user_id, Some(room_id), KIND)
+        .await?;
+    let Some(entry) = entry else {
+        return Ok((Map::new(), None));
+    };
+    let tags = match serde_json::from_str(&entry.content.unwrap_or_default()) {
+        Ok(Value::Object(mut content)) => match content.remove("tags") {
+            Some(Value::Object(tags)) => tags,
+            _ => Map::new(),
+        },
+        _ => Map::new(),
+    };
+    Ok((tags, Some(entry.position)))
 }

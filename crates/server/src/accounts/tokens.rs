@@ -13,7 +13,7 @@ use ruma_common::{OwnedDeviceId, UserId};
 use crate::{Server, chance};
 
 /// The longest name of a device, in characters.
-pub(super) const DEVICE_NAME_LENGTH_MAX: usize = 256;
+pub(super) const DEVICE_NAME_LENGTH_MAX: usize = 100;
 
 /// The device and tokens that somebody who logs in wants.
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,9 @@
 //! Finding other users (Client-Server API, "User Directory"). All active accounts of this server
-//! can be found by each other.
+//! that are not locked can be found by each other.
 
 use std::collections::BTreeMap;
 
-use lyceum_storage::StorageError;
+use lyceum_storage::{StorageError, UserPage, UserSelection};
 use ruma_common::{OwnedUserId, UserId};
 
 use crate::Server;
@@ -32,7 +32,17 @@ pub async fn search(
     if term.is_empty() || limit == 0 {
         return Ok(Found::default());
     }
-    let mut user_ids = server.store.search_users(term, limit + 2).await?;
+    let page = UserPage {
+        selection: UserSelection {
+            name_contains: Some(term.to_owned()),
+            is_locked: Some(false),
+            ..UserSelection::default()
+        },
+        after: None,
+        limit: limit + 2,
+    };
+    let found = server.store.users(page).await?;
+    let mut user_ids: Vec<OwnedUserId> = found.into_iter().map(|user| user.user_id).collect();
     user_ids.retain(|user_id| user_id != seeker);
     let is_limited = user_ids.len() > limit;
     user_ids.truncate(limit);

@@ -2,14 +2,15 @@
 
 use lyceum_account::token;
 use lyceum_model::{
-    AccessToken, AccountChange, Batch, Device, Expect, MatrixError, Timestamp, TokenKind, User,
+    AccessToken, AccountChange, Batch, Change, Device, Expect, MatrixError, Timestamp, TokenKind,
+    User,
 };
 use lyceum_storage::StorageError;
-use ruma_common::{DeviceId, UserId};
+use ruma_common::{DeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{AdministrationError, documents, people};
-use crate::{Server, accounts::devices, chance};
+use crate::{Server, accounts::devices, chance, decide::decide};
 
 /// How long cross-signing keys may be replaced without authentication once an admin allowed it.
 const REPLACEMENT_MS: u64 = 10 * 60 * 1000;
@@ -22,19 +23,30 @@ const IMPERSONATIONS_MAX: usize = 1_000;
 struct Until(Option<u64>);
 
 impl Server {
-    /// Changes an account's record.
+    /// Changes an account's record. `change` is called again when another node was faster.
     pub async fn change_user(
         &self,
         user_id: &UserId,
-        change: impl FnOnce(&mut User) + Send,
+        change: impl Fn(&mut User) + Send + Sync,
     ) -> Result<(), AdministrationError> {
         let _turn = self.accounts.turn(user_id).await;
+        decide(|| self.try_change_user(user_id, &change)).await
+    }
+
+    async fn try_change_user(
+        &self,
+        user_id: &UserId,
+        change: &(impl Fn(&mut User) + Send + Sync),
+    ) -> Result<(), AdministrationError> {
         let user = self.store.user(user_id).await?;
         let mut user = user.ok_or_else(|| MatrixError::not_found("User not found"))?;
         let before = user.clone();
         change(&mut user);
         if user != before {
-            self.commit(AccountChange::PutUser(user)).await?;
+            let mut batch = Batch::new();
+            batch.expect(Expect::UserIs(Box::new(before)));
+            batch.push(AccountChange::PutUser(user));
+            self.commit(batch).await?;
         }
         Ok(())
     }
@@ -48,10 +60,20 @@ impl Server {
     ) -> Result<(), AdministrationError> {
         let hash = people::hashed(self, password).await?;
         let _turn = self.accounts.turn(user_id).await;
+        decide(|| self.try_set_password(user_id, &hash, ends_sessions)).await
+    }
+
+    async fn try_set_password(
+        &self,
+        user_id: &UserId,
+        hash: &str,
+        ends_sessions: bool,
+    ) -> Result<(), AdministrationError> {
         let user = self.store.user(user_id).await?;
         let mut user = user.ok_or_else(|| MatrixError::not_found("User not found"))?;
-        user.password_hash = Some(hash);
         let mut batch = Batch::new();
+        batch.expect(Expect::UserIs(Box::new(user.clone())));
+        user.password_hash = Some(hash.to_owned());
         batch.push(AccountChange::PutUser(user));
         if ends_sessions {
             people::end_sessions(self, user_id, &mut batch).await?;
@@ -126,9 +148,11 @@ impl Server {
         Ok(())
     }
 
-    /// All devices of a user.
-    pub async fn devices_of(&self, user_id: &UserId) -> Result<Vec<Device>, StorageError> {
-        self.store.devices(&[user_id.to_owned()]).await
+    /// All devices of these users, with uses that are not written yet.
+    pub async fn devices_of(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Device>, StorageError> {
+        let mut devices = self.store.devices(user_ids).await?;
+        self.add_last_uses(&mut devices);
+        Ok(devices)
     }
 
     /// Lets a user replace their cross-signing keys without authentication for a while; until
@@ -153,6 +177,14 @@ impl Server {
     pub async fn may_replace_keys(&self, user_id: &UserId) -> Result<bool, StorageError> {
         let allowed: Until = documents::read(&*self.store, &replacement_key(user_id)).await?;
         Ok(allowed.0.is_some_and(|until| self.clock.now().0 < until))
+    }
+
+    /// Ends a user's leave to do so.
+    pub(crate) fn end_key_replacement(&self, user_id: &UserId, batch: &mut Batch) {
+        batch.push(Change::Setting {
+            key: replacement_key(user_id),
+            value: None,
+        });
     }
 }
 

@@ -4,10 +4,10 @@ use lyceum_model::{Batch, Change, Expect};
 use lyceum_storage::{CommitError, StorageError, Store};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Server;
+use crate::{Server, decide::pause_before};
 
 /// How often a change is tried again when others change the same document.
-const ATTEMPTS_MAX: usize = 16;
+const ATTEMPTS_MAX: u8 = 32;
 
 /// A document; its default if it was never written.
 pub(super) async fn read<T: DeserializeOwned + Default>(
@@ -46,7 +46,8 @@ where
     R: Send,
 {
     let mut stale = None;
-    for _ in 0..ATTEMPTS_MAX {
+    for attempt in 0..ATTEMPTS_MAX {
+        pause_before(attempt).await;
         let mut batch = Batch::new();
         let result = change_in(server, key, &mut batch, &mut change).await?;
         also(&result, &mut batch);

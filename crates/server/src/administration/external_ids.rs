@@ -68,9 +68,14 @@ pub(super) async fn replace(
         if before.contains(id) {
             continue;
         }
-        if server.user_of_external_id(id).await?.is_some() {
-            let why = "External id is already in use.";
-            return Err(lyceum_model::MatrixError::new(409, "M_UNKNOWN", why).into());
+        match server.user_of_external_id(id).await? {
+            Some(owner) if owner != *user_id => {
+                let why = "External id is already in use.";
+                return Err(lyceum_model::MatrixError::new(409, "M_UNKNOWN", why).into());
+            }
+            // Another node has just given it to them; what was read before is stale.
+            Some(_) => continue,
+            None => {}
         }
         batch.expect(Expect::Setting(id.key(), None));
         batch.push(Change::Setting {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lyceum_model::{Batch, MatrixError, Media, MediaChange, MediaId, Position, Seq, Timestamp};
 use lyceum_storage::{
-    Direction, MediaPage, RoomPage, StorageError, TimelinePage, UserPage, UserSelection,
+    CommitError, Direction, MediaPage, RoomPage, StorageError, TimelinePage, UserPage,
+    UserSelection,
 };
 use ruma_common::{OwnedUserId, RoomId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ impl Server {
         Ok((local, remote))
     }
 
-    /// Keeps files from being seen, with all others of the same bytes; how many there were.
+    /// Keeps files from being seen, with all others of the same bytes; how many are kept so now.
     pub async fn quarantine(
         &self,
         ids: &[MediaId],
@@ -129,21 +130,30 @@ impl Server {
         let mut count = 0;
         for media in self.files_of(None).await? {
             let is_same = media.sha256.is_some_and(|sha256| hashes.contains(&sha256));
-            if !is_same || media.is_safe_from_quarantine || media.quarantined_by.is_some() {
+            if !is_same || media.is_safe_from_quarantine {
                 continue;
             }
-            self.set_quarantine(media, Some(by.to_owned())).await?;
             count += 1;
+            if media.quarantined_by.is_none() {
+                self.set_quarantine(media, Some(by.to_owned())).await?;
+            }
         }
         Ok(count)
     }
 
-    /// Lets a file be seen again.
+    /// Lets a file be seen again, with all others of the same bytes.
     pub async fn release(&self, id: &MediaId) -> Result<(), AdministrationError> {
-        if let Some(media) = self.store.media(id).await?
-            && media.quarantined_by.is_some()
-        {
-            self.set_quarantine(media, None).await?;
+        let Some(media) = self.store.media(id).await? else {
+            return Ok(());
+        };
+        let same = match media.sha256 {
+            Some(_) => self.files_of(None).await?,
+            None => vec![media.clone()],
+        };
+        for other in same {
+            if other.sha256 == media.sha256 && other.quarantined_by.is_some() {
+                self.set_quarantine(other, None).await?;
+            }
         }
         Ok(())
     }
@@ -153,28 +163,44 @@ impl Server {
         media: Media,
         by: Option<OwnedUserId>,
     ) -> Result<(), AdministrationError> {
-        let change = QuarantineChange {
-            origin: media.id.server_name.to_string(),
-            media_id: media.id.media_id.clone(),
-            quarantined: by.is_some(),
-        };
+        let (id, quarantined) = (media.id.clone(), by.is_some());
         self.commit(MediaChange::Put(Media {
             quarantined_by: by,
             ..media
         }))
         .await?;
+        self.note_quarantine(&id, quarantined).await?;
+        Ok(())
+    }
+
+    /// Notes for admins that a file went into quarantine or came out of it.
+    pub(crate) async fn note_quarantine(
+        &self,
+        id: &MediaId,
+        quarantined: bool,
+    ) -> Result<(), CommitError> {
+        let change = QuarantineChange {
+            origin: id.server_name.to_string(),
+            media_id: id.media_id.clone(),
+            quarantined,
+        };
         QUARANTINE_CHANGES.append(self, &change).await?;
         Ok(())
     }
 
-    /// Changes of quarantine after a number, oldest first, and the number to go on from.
+    /// Changes of quarantine after a number, oldest first, and the number to go on from; `None` if
+    /// there never was a change of that number.
     pub async fn quarantine_changes(
         &self,
         after: u64,
-    ) -> Result<(Vec<QuarantineChange>, u64), StorageError> {
+    ) -> Result<Option<(Vec<QuarantineChange>, u64)>, StorageError> {
         let mut next = after;
         let mut changes = Vec::new();
-        for number in QUARANTINE_CHANGES.numbers(self).await? {
+        let (numbers, newest) = QUARANTINE_CHANGES.numbers(self).await?;
+        if after > newest {
+            return Ok(None);
+        }
+        for number in numbers {
             if number <= after || changes.len() >= CHANGES_PAGE {
                 continue;
             }
@@ -183,7 +209,7 @@ impl Server {
             }
             next = number;
         }
-        Ok((changes, next))
+        Ok(Some((changes, next)))
     }
 
     /// Exempts a file from quarantine, or no longer; whether it is there.
@@ -232,10 +258,9 @@ impl Server {
         let _bytes = self.removing_bytes().await;
         let mut orphans: BTreeSet<[u8; 32]> =
             removed.iter().filter_map(|media| media.sha256).collect();
-        for media in self.files_of(None).await? {
-            if let Some(sha256) = media.sha256 {
-                orphans.remove(&sha256);
-            }
+        let hashes: Vec<[u8; 32]> = orphans.iter().copied().collect();
+        for named in self.store.named_bytes(&hashes).await? {
+            orphans.remove(&named);
         }
         for sha256 in orphans {
             if let Err(error) = self.media.remove(&sha256).await {

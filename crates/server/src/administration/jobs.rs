@@ -37,6 +37,14 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Scheduled | Self::Active => false,
+            Self::Complete | Self::Failed => true,
+        }
+    }
+
     /// Its name in Synapse's answers.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -161,7 +169,7 @@ impl Server {
             }
         };
         for job in jobs {
-            if matches!(job.status, JobStatus::Scheduled | JobStatus::Active) {
+            if !job.status.is_final() {
                 self.run_job(job);
             }
         }
@@ -179,11 +187,7 @@ impl Server {
                 done = server.do_work(&id, work) => done,
             };
             match done {
-                Ok(result) => {
-                    server
-                        .note(&id, JobStatus::Complete, Some(result), None)
-                        .await
-                }
+                Ok(result) => server.note(&id, JobStatus::Complete, result, None).await,
                 Err(why) => {
                     tracing::warn!(job = id, why, "a job failed");
                     server.note(&id, JobStatus::Failed, None, Some(why)).await;
@@ -192,22 +196,22 @@ impl Server {
         });
     }
 
-    async fn do_work(self: &Arc<Self>, id: &str, work: Work) -> Result<Value, String> {
+    async fn do_work(self: &Arc<Self>, id: &str, work: Work) -> Result<Option<Value>, String> {
         match work {
             Work::DeleteRoom { room_id, wish } => {
                 let note = |shutdown: Value| self.note(id, JobStatus::Active, Some(shutdown), None);
                 let shutdown = self.delete_room(&room_id, wish, note).await;
-                shutdown.map_err(|error| error.to_string())
+                shutdown.map(Some).map_err(|error| error.to_string())
             }
             Work::RedactUser { user_id, wish } => {
                 let failed = self.redact_user(&user_id, wish).await;
                 let failed = failed.map_err(|error| error.to_string())?;
-                Ok(json!({ "failed_redactions": failed }))
+                Ok(Some(json!({ "failed_redactions": failed })))
             }
             Work::PurgeHistory { room_id, wish } => {
                 let purged = self.purge_history(&room_id, wish).await;
                 purged.map_err(|error| error.to_string())?;
-                Ok(json!({}))
+                Ok(None)
             }
         }
     }
@@ -239,7 +243,7 @@ impl Server {
 }
 
 fn forget_old(jobs: &mut Jobs, oldest_ms: u64) {
-    let is_finished = |job: &Job| matches!(job.status, JobStatus::Complete | JobStatus::Failed);
+    let is_finished = |job: &Job| job.status.is_final();
     jobs.retain(|_, job| !is_finished(job) || job.timestamp_ms >= oldest_ms);
     let mut finished: Vec<(u64, String)> = jobs
         .values()

@@ -75,10 +75,10 @@ impl Journal {
         }
     }
 
-    /// The numbers of all entries, oldest first.
-    pub(super) async fn numbers(self, server: &Server) -> Result<Vec<u64>, StorageError> {
+    /// The numbers of all entries, oldest first, and the newest that there ever was.
+    pub(super) async fn numbers(self, server: &Server) -> Result<(Vec<u64>, u64), StorageError> {
         let index: Index = documents::read(&*server.store, self.key).await?;
-        Ok(index.kept)
+        Ok((index.kept, index.newest))
     }
 
     /// All entries, oldest first.
@@ -87,7 +87,7 @@ impl Journal {
         server: &Server,
     ) -> Result<Vec<(u64, T)>, StorageError> {
         let mut entries = Vec::new();
-        for number in self.numbers(server).await? {
+        for number in self.numbers(server).await?.0 {
             if let Some(entry) = self.entry(server, number).await? {
                 entries.push((number, entry));
             }

@@ -11,9 +11,9 @@ use crate::{
     Server,
     accounts::{
         interactive_auth::Passed,
-        registration::{self, NewAccount},
+        registration::{self, NewAccount, RegistrationError},
     },
-    rooms::{NewRoom, TransactionName},
+    rooms::{NewRoom, RoomError, TransactionName},
 };
 
 /// The name of the account that writes.
@@ -43,6 +43,15 @@ pub struct Notice {
 struct NoticeRoom(Option<OwnedRoomId>);
 
 impl Server {
+    /// Whether a name is kept for an application service or for the account that writes notices.
+    pub fn is_reserved(&self, user_id: &UserId) -> bool {
+        user_id.localpart() == NOTICES_LOCALPART
+            || self
+                .application_services()
+                .iter()
+                .any(|service| service.reserves_user(user_id))
+    }
+
     /// Tells a user something in the server's name.
     pub async fn send_notice(
         &self,
@@ -67,28 +76,61 @@ impl Server {
             .await?)
     }
 
+    /// Leaves a room because its user asks for it. The invite to their room of notices they cannot
+    /// refuse (Client-Server API, "Server Notices"); once they are in, they may leave.
+    pub async fn leave_room_on_request(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        let room = self.rooms.room(room_id).await?;
+        let membership = room.and_then(|room| room.state.membership(user_id));
+        if membership == Some(Membership::Invite) {
+            let known: NoticeRoom = documents::read(&*self.store, &document_key(user_id)).await?;
+            if known.0.as_deref() == Some(room_id) {
+                return Err(MatrixError::new(
+                    403,
+                    "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM",
+                    "You cannot reject this invite",
+                )
+                .into());
+            }
+        }
+        self.leave_room(user_id, room_id, reason).await
+    }
+
     async fn notices_user(&self) -> Result<OwnedUserId, AdministrationError> {
         let id = format!("@{NOTICES_LOCALPART}:{}", self.config.server_name);
         let user_id = UserId::parse(id)
             .map_err(|_| MatrixError::internal("The account for notices has no valid name"))?;
-        match self.store.user(&user_id).await? {
-            Some(user) if user.origin == NOTICES_ORIGIN => return Ok(user_id),
-            Some(_) => {
-                let why =
-                    format!("{user_id} is somebody's account, so there are no server notices");
-                return Err(MatrixError::unknown(why).into());
-            }
-            None => {}
+        if self.is_notices_user(&user_id).await? {
+            return Ok(user_id);
         }
         let account = NewAccount {
             display_name: Some(ROOM_NAME.to_owned()),
             kind: Some("support".to_owned()),
             ..NewAccount::new(user_id.clone(), NOTICES_ORIGIN)
         };
-        registration::register(self, account, None, &Passed::not_needed())
-            .await
-            .map_err(MatrixError::from)?;
-        Ok(user_id)
+        match registration::register(self, account, None, &Passed::not_needed()).await {
+            Ok(_) => Ok(user_id),
+            // Somebody else was told for the first time, too.
+            Err(RegistrationError::InUse) if self.is_notices_user(&user_id).await? => Ok(user_id),
+            Err(error) => Err(MatrixError::from(error).into()),
+        }
+    }
+
+    /// Whether the account that writes notices is there.
+    async fn is_notices_user(&self, user_id: &UserId) -> Result<bool, AdministrationError> {
+        match self.store.user(user_id).await? {
+            Some(user) if user.origin == NOTICES_ORIGIN => Ok(true),
+            Some(_) => {
+                let why =
+                    format!("{user_id} is somebody's account, so there are no server notices");
+                Err(MatrixError::unknown(why).into())
+            }
+            None => Ok(false),
+        }
     }
 
     /// The room in which a user is told, made if there is none; the user is there or invited.
@@ -97,16 +139,13 @@ impl Server {
         writer: &UserId,
         user_id: &UserId,
     ) -> Result<OwnedRoomId, AdministrationError> {
-        let key = format!("admin.notice_room.{user_id}");
+        let key = document_key(user_id);
         let known: NoticeRoom = documents::read(&*self.store, &key).await?;
         if let NoticeRoom(Some(room_id)) = known
-            && self.is_usable(&room_id, writer).await?
+            && let Some(room) = self.rooms.room(&room_id).await?
+            && room.is_joined(writer)
+            && let Some(Membership::Join | Membership::Invite) = room.state.membership(user_id)
         {
-            let room = self.rooms.room(&room_id).await?;
-            let membership = room.and_then(|room| room.state.membership(user_id));
-            if !matches!(membership, Some(Membership::Join | Membership::Invite)) {
-                self.invite(writer, &room_id, user_id, None).await?;
-            }
             return Ok(room_id);
         }
         let levels = json!({ "users_default": -10 }).to_string();
@@ -134,13 +173,9 @@ impl Server {
         .await?;
         Ok(room_id)
     }
+}
 
-    async fn is_usable(
-        &self,
-        room_id: &RoomId,
-        writer: &UserId,
-    ) -> Result<bool, AdministrationError> {
-        let room = self.rooms.room(room_id).await?;
-        Ok(room.is_some_and(|room| room.is_joined(writer)))
-    }
+/// Under which name a user's [`NoticeRoom`] is kept.
+fn document_key(user_id: &UserId) -> String {
+    format!("admin.notice_room.{user_id}")
 }

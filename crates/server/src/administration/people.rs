@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lyceum_account::names::{self, Registrant};
 use lyceum_model::{AccountChange, Batch, Expect, MatrixError, Threepid, Timestamp, User};
-use lyceum_storage::{CommitError, StorageError};
+use lyceum_storage::StorageError;
 use ruma_common::UserId;
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ use crate::{
         interactive_auth::Passed,
         passwords, profiles,
     },
+    decide::decide,
 };
 
 /// The longest password an admin can set, in bytes.
@@ -96,7 +97,7 @@ impl Server {
         let owned = [user_id.to_owned()];
         let (mut profiles, devices, threepids, external_ids) = tokio::try_join!(
             self.store.profiles(&owned),
-            self.store.devices(&owned),
+            self.devices_of(&owned),
             self.store.threepids(user_id),
             self.external_ids(user_id),
         )?;
@@ -125,13 +126,18 @@ impl Server {
             Some(password) => Some(hashed(self, password.clone()).await?),
             None => None,
         };
+        decide(|| self.try_put_person(user_id, &change, password_hash.as_deref(), by)).await
+    }
+
+    async fn try_put_person(
+        self: &Arc<Self>,
+        user_id: &UserId,
+        change: &PersonChange,
+        password_hash: Option<&str>,
+        by: Changer<'_>,
+    ) -> Result<Put, AdministrationError> {
         match self.store.user(user_id).await? {
-            None => match create(self, user_id, &change, password_hash.clone(), by).await {
-                Err(AdministrationError::Commit(CommitError::Stale(Expect::UserAbsent(_)))) => {
-                    self.modify(user_id, change, password_hash, by).await
-                }
-                created => created,
-            },
+            None => create(self, user_id, change, password_hash, by).await,
             Some(_) => self.modify(user_id, change, password_hash, by).await,
         }
     }
@@ -139,8 +145,8 @@ impl Server {
     async fn modify(
         self: &Arc<Self>,
         user_id: &UserId,
-        change: PersonChange,
-        password_hash: Option<String>,
+        change: &PersonChange,
+        password_hash: Option<&str>,
         by: Changer<'_>,
     ) -> Result<Put, AdministrationError> {
         let turn = self.accounts.turn(user_id).await;
@@ -148,6 +154,9 @@ impl Server {
         let mut user = self.store.user(user_id).await?.ok_or_else(not_found)?;
         if matches!(by, Changer::Platform) && provisioning::is_protected(&user) {
             return Ok(Put::Protected);
+        }
+        if password_hash.is_some() && !self.config.passwords.enabled {
+            return Err(MatrixError::forbidden("Password change disabled").into());
         }
         let before = user.clone();
         let mut batch = Batch::new();
@@ -161,28 +170,29 @@ impl Server {
         if let Some(is_locked) = change.is_locked {
             user.is_locked = is_locked;
         }
-        if let Some(kind) = change.kind {
-            user.kind = kind;
+        if let Some(kind) = &change.kind {
+            user.kind.clone_from(kind);
         }
         if change.is_deactivated == Some(false) && user.is_deactivated {
             user.is_deactivated = false;
             user.is_erased = false;
         }
         if let Some(hash) = password_hash {
-            user.password_hash = Some(hash);
+            user.password_hash = Some(hash.to_owned());
             if !change.keeps_devices {
                 end_sessions(self, user_id, &mut batch).await?;
             }
         }
         if user != before {
+            batch.expect(Expect::UserIs(Box::new(before.clone())));
             batch.push(AccountChange::PutUser(user));
         }
         if let Some(threepids) = &change.threepids {
             let present = self.store.threepids(user_id).await?;
             replace_threepids(self, user_id, (&present, threepids), by, &mut batch).await?;
         }
-        if let Some(ids) = change.external_ids {
-            external_ids::replace(self, user_id, ids, &mut batch).await?;
+        if let Some(ids) = &change.external_ids {
+            external_ids::replace(self, user_id, ids.clone(), &mut batch).await?;
         }
         if !batch.changes.is_empty() {
             self.commit(batch).await?;
@@ -203,18 +213,14 @@ async fn create(
     server: &Arc<Server>,
     user_id: &UserId,
     change: &PersonChange,
-    password_hash: Option<String>,
+    password_hash: Option<&str>,
     by: Changer<'_>,
 ) -> Result<Put, AdministrationError> {
     let server_name = &server.config.server_name;
     let new = names::new_user_id(user_id.localpart(), server_name, Registrant::Person);
     let user_id = new.map_err(MatrixError::from)?;
-    let services = server.application_services();
-    if services
-        .iter()
-        .any(|service| service.reserves_user(&user_id))
-    {
-        let why = "This user ID is reserved by an application service.";
+    if server.is_reserved(&user_id) {
+        let why = "This user ID is reserved.";
         return Err(MatrixError::new(400, "M_EXCLUSIVE", why).into());
     }
     let origin = match by {
@@ -225,7 +231,7 @@ async fn create(
     batch.expect(Expect::UserAbsent(user_id.clone()));
     let user = User {
         user_id: user_id.clone(),
-        password_hash,
+        password_hash: password_hash.map(str::to_owned),
         created: server.clock.now(),
         is_admin: change.is_admin.unwrap_or(false),
         is_deactivated: change.is_deactivated.unwrap_or(false),

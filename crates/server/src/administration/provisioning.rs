@@ -38,6 +38,11 @@ pub fn user_meant(text: &str) -> Option<OwnedUserId> {
     UserId::parse(text.replace(' ', "+")).ok()
 }
 
+/// How a learning platform goes on to write a user id where it differs: the other way round.
+pub fn platform_spelling(user_id: &str) -> Option<String> {
+    user_id.contains('+').then(|| user_id.replace('+', " "))
+}
+
 /// Why no provisioning token was made.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {

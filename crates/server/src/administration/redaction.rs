@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lyceum_model::{Membership, Position, Seq};
+use lyceum_model::{MatrixError, Membership, Position, Seq};
 use lyceum_storage::{Direction, TimelinePage};
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
@@ -56,27 +56,33 @@ impl Server {
             );
         }
         let mut failed = BTreeMap::new();
+        let by = if wish.use_admin || !self.is_local(user_id) {
+            &wish.by
+        } else {
+            user_id
+        };
+        let content = json!({ "reason": wish.reason });
+        let content = wish
+            .reason
+            .as_ref()
+            .and_then(|_| RawValue::from_string(content.to_string()).ok());
+        let session = self.session_of(by).await.map_err(MatrixError::from);
         for room_id in rooms {
+            let room = self.rooms.room(&room_id).await?;
+            // Who is banned or has left says it where they still could.
+            let has_left = by == user_id && !room.is_some_and(|room| room.is_joined(user_id));
             for event_id in self.redactable_events(&room_id, user_id, &wish).await? {
-                let by = if wish.use_admin || !self.is_local(user_id) {
-                    &wish.by
-                } else {
-                    user_id
-                };
-                let content = json!({ "reason": wish.reason });
-                let content = wish
-                    .reason
-                    .as_ref()
-                    .and_then(|_| RawValue::from_string(content.to_string()).ok());
-                let done = match self.session_of(by).await {
+                let content = content.clone();
+                let done = match &session {
+                    _ if has_left => self.redact_in_the_past(&room_id, &event_id, content).await,
                     Ok(session) => {
-                        self.redact(&session, &room_id, &event_id, content, None)
+                        self.redact(session, &room_id, &event_id, content, None)
                             .await
                     }
-                    Err(error) => Err(error),
+                    Err(error) => Err(error.clone().into()),
                 };
                 if let Err(error) = done {
-                    failed.insert(event_id, lyceum_model::MatrixError::from(error).to_string());
+                    failed.insert(event_id, MatrixError::from(error).to_string());
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lyceum_model::{Batch, MatrixError, Membership, RoomChange, TokenKind};
+use lyceum_model::{Batch, MatrixError, Membership, RoomChange};
 use lyceum_room::{Draft, Preset};
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
@@ -56,16 +56,14 @@ impl Server {
             self.block_room(room_id, Some(&wish.by)).await?;
         }
         let mut shutdown = Shutdown::default();
+        // A room that is not there is as it should be, so that a deletion can be asked for twice.
         let Some(room) = self.rooms.room(room_id).await? else {
-            if !wish.block {
-                return Err(MatrixError::unknown(format!("Unknown room id {room_id}")).into());
-            }
             return Ok(json!(shutdown));
         };
         if let Some(maker) = &wish.new_room_user_id {
             shutdown.new_room_id = Some(self.make_notice_room(maker, &wish).await?);
         }
-        let present: Vec<OwnedUserId> = room
+        let present: Vec<(OwnedUserId, Membership)> = room
             .state
             .members()
             .filter(|(user_id, member)| {
@@ -75,15 +73,16 @@ impl Server {
                 );
                 is_there && self.is_local(user_id)
             })
-            .map(|(user_id, _)| user_id.to_owned())
+            .map(|(user_id, member)| (user_id.to_owned(), member.membership))
             .collect();
-        for user_id in present {
+        for (user_id, membership) in present {
             if let Err(error) = self.leave_room(&user_id, room_id, None).await {
                 tracing::warn!(%error, room = %room_id, "a user stays in a room that is shut down");
                 shutdown.failed_to_kick_users.push(user_id);
                 continue;
             }
             if let (Some(new_room), Some(maker)) = (&shutdown.new_room_id, &wish.new_room_user_id)
+                && membership == Membership::Join
                 && let Err(error) = self.bring_in(maker, (&**new_room).into(), &user_id).await
             {
                 tracing::warn!(%error, "a user could not be brought into the room of the notice");
@@ -141,18 +140,7 @@ impl Server {
             return Err(MatrixError::unknown(why).into());
         }
         let levels = RawValue::from_string(json!({ "users_default": -10 }).to_string());
-        let session = Session {
-            token_hash: [0; 32],
-            kind: TokenKind::Impersonation,
-            user_id: maker.to_owned(),
-            device_id: None,
-            expires: None,
-            is_admin: false,
-            is_locked: false,
-            is_suspended: false,
-            is_shadow_banned: false,
-            puppeted_by: None,
-        };
+        let session = Session::without_token(maker.to_owned());
         let room = NewRoom {
             preset: Some(Preset::PublicChat),
             name: Some(wish.room_name.clone()),

@@ -8,6 +8,10 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{AdministrationError, people};
 use crate::{Server, rooms::RoomError, sessions::Session};
 
+/// The level that somebody gets in the name of a creator, whose own is beyond all levels; as
+/// Synapse gives.
+const LEVEL_FROM_CREATOR: i64 = 100;
+
 impl Server {
     /// Brings a user of this server into a room, as who asks could by inviting them.
     pub async fn bring_in(
@@ -111,10 +115,7 @@ impl Server {
         {
             let level = match giver_level {
                 lyceum_room::Power::Level(level) => level,
-                lyceum_room::Power::Infinite => levels
-                    .event("m.room.power_levels", true)
-                    .max(levels.event("m.room.tombstone", true))
-                    .max(100),
+                lyceum_room::Power::Infinite => LEVEL_FROM_CREATOR,
             };
             let draft = with_level(&known, user_id, level)?;
             self.send_as(&giver, &room_id, draft).await?;
@@ -157,18 +158,7 @@ impl Server {
     pub(super) async fn session_of(&self, user_id: &UserId) -> Result<Session, RoomError> {
         let user = self.store.user(user_id).await?;
         let user = user.ok_or_else(|| MatrixError::not_found("User not found"))?;
-        Ok(Session {
-            token_hash: [0; 32],
-            kind: lyceum_model::TokenKind::Impersonation,
-            user_id: user.user_id,
-            device_id: None,
-            expires: None,
-            is_admin: false,
-            is_locked: false,
-            is_suspended: false,
-            is_shadow_banned: false,
-            puppeted_by: None,
-        })
+        Ok(Session::without_token(user.user_id))
     }
 }
 

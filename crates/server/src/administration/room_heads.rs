@@ -11,12 +11,10 @@ use crate::Server;
 const ATTEMPTS_MAX: usize = 8;
 
 impl Server {
-    /// The ends of a room's graph.
-    pub async fn room_heads(
-        &self,
-        room_id: &RoomId,
-    ) -> Result<Option<Vec<RoomHead>>, StorageError> {
-        Ok(self.store.room(room_id).await?.map(|room| room.heads))
+    /// The ends of a room's graph; none of a room that is not known.
+    pub async fn room_heads(&self, room_id: &RoomId) -> Result<Vec<RoomHead>, StorageError> {
+        let room = self.store.room(room_id).await?;
+        Ok(room.map(|room| room.heads).unwrap_or_default())
     }
 
     /// Keeps the deepest end only; how many went. The state stays what it is.

@@ -6,7 +6,10 @@ use lyceum_storage::{CommitError, StorageError};
 use ruma_common::{RoomId, UserId};
 use serde_json::Value;
 
-use crate::Server;
+use crate::{
+    Server,
+    decide::{MayBeStale, decide},
+};
 
 /// How many keys one request may bring.
 const SESSIONS_MAX: usize = 50_000;
@@ -44,6 +47,12 @@ impl From<BackupAccessError> for MatrixError {
             BackupAccessError::Commit(error) => error.into(),
             BackupAccessError::Storage(error) => error.into(),
         }
+    }
+}
+
+impl MayBeStale for BackupAccessError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(error) if error.is_stale())
     }
 }
 
@@ -91,6 +100,15 @@ pub async fn create(
 ) -> Result<u64, BackupAccessError> {
     let (algorithm, auth_data) = backup::parse_version(body)?;
     let _turn = server.accounts.turn(user_id).await;
+    decide(|| try_create(server, user_id, &algorithm, &auth_data)).await
+}
+
+async fn try_create(
+    server: &Server,
+    user_id: &UserId,
+    algorithm: &str,
+    auth_data: &str,
+) -> Result<u64, BackupAccessError> {
     let newest = server.store.backup(user_id, None).await?;
     let version = server.store.newest_backup_number(user_id).await? + 1;
     let mut batch = Batch::new();
@@ -99,8 +117,8 @@ pub async fn create(
     batch.push(AccountChange::PutBackup(BackupVersion {
         user_id: user_id.to_owned(),
         version,
-        algorithm,
-        auth_data,
+        algorithm: algorithm.to_owned(),
+        auth_data: auth_data.to_owned(),
         etag: 0,
         count: 0,
     }));
@@ -129,15 +147,35 @@ pub async fn update(
     body: &Value,
 ) -> Result<(), BackupAccessError> {
     let _turn = server.accounts.turn(user_id).await;
+    decide(|| try_update(server, user_id, number, body)).await
+}
+
+async fn try_update(
+    server: &Server,
+    user_id: &UserId,
+    number: u64,
+    body: &Value,
+) -> Result<(), BackupAccessError> {
     let current = version(server, user_id, Some(number)).await?;
     let auth_data = backup::check_version_update(&current, body)?;
-    server
-        .commit(AccountChange::PutBackup(BackupVersion {
-            auth_data,
-            ..current
-        }))
-        .await?;
+    let change = AccountChange::PutBackup(BackupVersion {
+        auth_data,
+        ..current.clone()
+    });
+    server.commit(unless_changed(&current, change)).await?;
     Ok(())
+}
+
+/// A change that is made if no keys came or went meanwhile, nor the backup itself.
+fn unless_changed(backup: &BackupVersion, change: AccountChange) -> Batch {
+    let mut batch = Batch::new();
+    batch.expect(Expect::BackupEtag(
+        backup.user_id.clone(),
+        backup.version,
+        backup.etag,
+    ));
+    batch.push(change);
+    batch
 }
 
 /// Removes a backup with its keys.
@@ -168,29 +206,38 @@ pub async fn put_sessions(
         return Err(BackupAccessError::TooMany);
     }
     let _turn = server.accounts.turn(user_id).await;
+    decide(|| try_put_sessions(server, user_id, number, part, &uploaded)).await?;
+    standing(server, user_id, number).await
+}
+
+async fn try_put_sessions(
+    server: &Server,
+    user_id: &UserId,
+    number: u64,
+    part: Part<'_>,
+    uploaded: &[BackupSession],
+) -> Result<(), BackupAccessError> {
     let newest = server
         .store
         .backup(user_id, None)
         .await?
         .ok_or(BackupAccessError::NotFound)?;
     backup::check_write(number, Some(newest.version))?;
-    let existing = server
-        .store
-        .backup_sessions(user_id, number, part.room_id(), part.session_id())
-        .await?;
-    let sessions = backup::merge(&existing, uploaded);
-    if !sessions.is_empty() {
-        let mut batch = Batch::new();
-        batch.expect(Expect::NewestBackup(user_id.to_owned(), Some(number)));
-        batch.push(AccountChange::PutBackupSessions {
-            user_id: user_id.to_owned(),
-            version: number,
-            sessions,
-            etag: backup::next_etag(newest.etag),
-        });
-        server.commit(batch).await?;
+    let existing = stored_sessions(server, user_id, number, part).await?;
+    let sessions = backup::merge(&existing, uploaded.to_vec());
+    if sessions.is_empty() {
+        return Ok(());
     }
-    standing(server, user_id, number).await
+    let change = AccountChange::PutBackupSessions {
+        user_id: user_id.to_owned(),
+        version: number,
+        sessions,
+        etag: backup::next_etag(newest.etag),
+    };
+    let mut batch = unless_changed(&newest, change);
+    batch.expect(Expect::NewestBackup(user_id.to_owned(), Some(number)));
+    server.commit(batch).await?;
+    Ok(())
 }
 
 /// Keys of a backup.
@@ -201,10 +248,7 @@ pub async fn sessions(
     part: Part<'_>,
 ) -> Result<Vec<BackupSession>, BackupAccessError> {
     version(server, user_id, Some(number)).await?;
-    let store = &server.store;
-    let sessions = store
-        .backup_sessions(user_id, number, part.room_id(), part.session_id())
-        .await?;
+    let sessions = stored_sessions(server, user_id, number, part).await?;
     if sessions.is_empty() && matches!(part, Part::Session(..)) {
         return Err(BackupAccessError::KeyNotFound);
     }
@@ -219,22 +263,42 @@ pub async fn remove_sessions(
     part: Part<'_>,
 ) -> Result<Standing, BackupAccessError> {
     let _turn = server.accounts.turn(user_id).await;
-    let current = version(server, user_id, Some(number)).await?;
-    let store = &server.store;
-    let existing = store
-        .backup_sessions(user_id, number, part.room_id(), part.session_id())
-        .await?;
-    if !existing.is_empty() {
-        let change = AccountChange::RemoveBackupSessions {
-            user_id: user_id.to_owned(),
-            version: number,
-            room_id: part.room_id().map(ToOwned::to_owned),
-            session_id: part.session_id().map(ToOwned::to_owned),
-            etag: backup::next_etag(current.etag),
-        };
-        server.commit(change).await?;
-    }
+    decide(|| try_remove_sessions(server, user_id, number, part)).await?;
     standing(server, user_id, number).await
+}
+
+async fn try_remove_sessions(
+    server: &Server,
+    user_id: &UserId,
+    number: u64,
+    part: Part<'_>,
+) -> Result<(), BackupAccessError> {
+    let current = version(server, user_id, Some(number)).await?;
+    let existing = stored_sessions(server, user_id, number, part).await?;
+    if existing.is_empty() {
+        return Ok(());
+    }
+    let change = AccountChange::RemoveBackupSessions {
+        user_id: user_id.to_owned(),
+        version: number,
+        room_id: part.room_id().map(ToOwned::to_owned),
+        session_id: part.session_id().map(ToOwned::to_owned),
+        etag: backup::next_etag(current.etag),
+    };
+    server.commit(unless_changed(&current, change)).await?;
+    Ok(())
+}
+
+async fn stored_sessions(
+    server: &Server,
+    user_id: &UserId,
+    number: u64,
+    part: Part<'_>,
+) -> Result<Vec<BackupSession>, StorageError> {
+    server
+        .store
+        .backup_sessions(user_id, number, part.room_id(), part.session_id())
+        .await
 }
 
 async fn standing(

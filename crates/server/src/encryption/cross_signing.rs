@@ -1,7 +1,7 @@
 //! A user publishes cross-signing keys (`POST /keys/device_signing/upload`).
 
 use lyceum_account::keys::{self, CrossSigningKeys, CrossSigningUpload, KeyError};
-use lyceum_model::{AccountChange, Batch, MatrixError};
+use lyceum_model::{AccountChange, Batch, CrossSigningKey, CrossSigningUsage, MatrixError};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::{OwnedDeviceId, UserId};
 use serde_json::Value;
@@ -66,11 +66,23 @@ pub async fn upload(
         }
         None => {}
     }
+    if uploaded.needs_authentication {
+        // An admin's leave to do without was for the keys that are replaced.
+        server.end_key_replacement(user_id, &mut batch);
+    }
     if !uploaded.keys.is_empty() {
+        let is_seen_by_others = |key: &CrossSigningKey| key.usage != CrossSigningUsage::UserSigning;
+        batch.push(if uploaded.keys.iter().any(is_seen_by_others) {
+            AccountChange::DeviceListChanged(user_id.to_owned())
+        } else {
+            AccountChange::KeysChangedFor {
+                viewer: user_id.to_owned(),
+                user_id: user_id.to_owned(),
+            }
+        });
         for key in uploaded.keys {
             batch.push(AccountChange::PutCrossSigningKey(key));
         }
-        batch.push(AccountChange::DeviceListChanged(user_id.to_owned()));
     }
     if !batch.changes.is_empty() {
         server.commit(batch).await?;

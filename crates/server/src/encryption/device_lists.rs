@@ -149,7 +149,7 @@ async fn from_storage(
     let changes = store.changes_for(user_id, from, to).await?;
     let mut happened = Happened {
         keys: store
-            .device_list_changes(from, to)
+            .device_list_changes(user_id, from, to)
             .await?
             .into_iter()
             .collect(),

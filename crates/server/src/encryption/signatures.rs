@@ -70,7 +70,15 @@ pub async fn upload(
         batch.push(AccountChange::PutSignature(signature));
     }
     for changed in uploaded.changed {
-        batch.push(AccountChange::DeviceListChanged(changed));
+        batch.push(if changed == user_id {
+            AccountChange::DeviceListChanged(changed)
+        } else {
+            // What one user signs of another is shown to nobody else.
+            AccountChange::KeysChangedFor {
+                viewer: user_id.to_owned(),
+                user_id: changed,
+            }
+        });
     }
     if !batch.changes.is_empty() {
         server.commit(batch).await?;

@@ -9,10 +9,17 @@ use lyceum_model::{Batch, Change, Expect, MatrixError, Media, MediaChange, Media
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 
-use crate::{Server, sessions::Session};
+use crate::{
+    Server,
+    decide::{MayBeStale, decide},
+    sessions::Session,
+};
 
 /// How soon a plain upload must follow to keep a promise.
 const NEXT_UPLOAD_MS_MAX: u64 = 2 * 60 * 1000;
+/// How many such promises may be open: a platform that fills its courses side by side must not be
+/// refused, since a course whose picture is refused stays without people.
+const NEXT_UPLOAD_PROMISES_MAX: u64 = 1_000;
 /// When to come again with too many promises open; any of them may be kept at any time.
 const TOO_MANY_RETRY_MS: u64 = 60_000;
 
@@ -61,6 +68,12 @@ impl From<PromiseError> for MatrixError {
     }
 }
 
+impl MayBeStale for PromiseError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Commit(error) if error.is_stale())
+    }
+}
+
 impl Server {
     /// Makes an id for a file that comes later.
     pub async fn promise_upload(
@@ -69,33 +82,41 @@ impl Server {
         fulfilment: Fulfilment,
     ) -> Result<Promise, PromiseError> {
         let _turn = self.accounts.turn(&session.user_id).await;
+        decide(|| self.try_promise_upload(&session.user_id, fulfilment)).await
+    }
+
+    async fn try_promise_upload(
+        &self,
+        user_id: &UserId,
+        fulfilment: Fulfilment,
+    ) -> Result<Promise, PromiseError> {
         let now = self.clock.now();
-        let open = self.store.pending_uploads(&session.user_id, now).await?;
-        if open >= self.config.media.pending_uploads_max {
+        let open = self.store.pending_uploads(user_id, now).await?;
+        let limits = &self.config.media;
+        let (open_max, lifetime_ms) = match fulfilment {
+            Fulfilment::ById => (
+                limits.pending_uploads_max,
+                limits.pending_upload_lifetime_ms,
+            ),
+            Fulfilment::ByNextUpload => (NEXT_UPLOAD_PROMISES_MAX, NEXT_UPLOAD_MS_MAX),
+        };
+        if open >= open_max {
             return Err(PromiseError::TooMany);
         }
-        let lifetime_ms = match fulfilment {
-            Fulfilment::ById => self.config.media.pending_upload_lifetime_ms,
-            Fulfilment::ByNextUpload => NEXT_UPLOAD_MS_MAX,
-        };
         let expires = now.plus_ms(lifetime_ms);
         let media = Media {
             upload_until: Some(expires),
-            ..self.new_media(&session.user_id)
+            ..self.new_media(user_id)
         };
         let id = media.id.clone();
         let mut batch = Batch::new();
         batch.expect(Expect::MediaAbsent(id.clone()));
         batch.push(MediaChange::Put(media));
         if fulfilment == Fulfilment::ByNextUpload {
-            let key = setting_of(&session.user_id);
-            let waiting = self.store.setting(&key).await?;
+            let waiting = self.awaited(user_id).await?;
             let before = waiting.as_deref().and_then(Awaited::parse);
-            let value = Awaited::after(before, now, &id.media_id).to_text();
-            batch.push(Change::Setting {
-                key,
-                value: Some(value),
-            });
+            let after = Awaited::after_promise(before, now, &id.media_id);
+            await_instead(&mut batch, user_id, waiting, Some(&after));
         }
         self.commit(batch).await?;
         Ok(Promise { id, expires })
@@ -107,19 +128,32 @@ impl Server {
         media.sha256.is_none() && media.upload_until.is_some_and(|until| until >= now)
     }
 
-    /// The promise that a user's next plain upload keeps, with what must be stored beside it.
-    pub(super) async fn promise_for_next_upload(
+    /// The promise that an upload keeps which begins now, if there is one. However the upload ends,
+    /// no other will keep it: what came later than the promise's own might be somebody else's.
+    pub(super) async fn promise_of_next_upload(
         &self,
         user_id: &UserId,
-    ) -> Result<Option<(Media, Batch)>, StorageError> {
-        let key = setting_of(user_id);
-        let Some(value) = self.store.setting(&key).await? else {
+    ) -> Result<Option<Media>, CommitError> {
+        let _turn = self.accounts.turn(user_id).await;
+        decide(|| self.try_promise_of_next_upload(user_id)).await
+    }
+
+    async fn try_promise_of_next_upload(
+        &self,
+        user_id: &UserId,
+    ) -> Result<Option<Media>, CommitError> {
+        let waiting = self.awaited(user_id).await?;
+        if waiting.is_none() {
             return Ok(None);
-        };
-        let Some(awaited) = Awaited::parse(&value) else {
-            return Ok(None);
-        };
-        let Some(media_id) = awaited.media_id(self.clock.now()) else {
+        }
+        let now = self.clock.now();
+        let awaited = waiting.as_deref().and_then(Awaited::parse);
+        let awaited = awaited.filter(|awaited| !awaited.is_over(now));
+        let after = awaited.as_ref().and_then(Awaited::after_upload);
+        let mut batch = Batch::new();
+        await_instead(&mut batch, user_id, waiting, after.as_ref());
+        self.commit(batch).await?;
+        let Some(media_id) = awaited.as_ref().and_then(Awaited::media_id) else {
             return Ok(None);
         };
         let server_name = self.config.server_name.clone();
@@ -128,50 +162,78 @@ impl Server {
             media_id: media_id.to_owned(),
         };
         let media = self.store.media(&id).await?;
-        let is_theirs = |media: &Media| {
+        Ok(media.filter(|media| {
             media.uploader.as_deref() == Some(user_id)
                 && media.quarantined_by.is_none()
                 && self.is_awaited(media)
-        };
-        let Some(media) = media.filter(is_theirs) else {
-            return Ok(None);
-        };
-        let mut batch = Batch::new();
-        batch.expect(Expect::Setting(key.clone(), Some(value)));
-        batch.push(Change::Setting { key, value: None });
-        Ok(Some((media, batch)))
+        }))
     }
+
+    /// What is stored of the uploads of a user that are awaited.
+    async fn awaited(&self, user_id: &UserId) -> Result<Option<String>, StorageError> {
+        self.store.setting(&setting_of(user_id)).await
+    }
+}
+
+/// Stores which uploads are awaited, unless another node was faster.
+fn await_instead(
+    batch: &mut Batch,
+    user_id: &UserId,
+    before: Option<String>,
+    after: Option<&Awaited>,
+) {
+    let key = setting_of(user_id);
+    batch.expect(Expect::Setting(key.clone(), before));
+    batch.push(Change::Setting {
+        key,
+        value: after.map(Awaited::to_text),
+    });
 }
 
 fn setting_of(user_id: &UserId) -> String {
     format!("media.next_upload.{user_id}")
 }
 
-/// The promise that waits for a plain upload. Two at the same time cannot be told apart: then
-/// neither is kept, since a wrong picture is worse than none.
+/// The uploads that are awaited. Two at the same time cannot be told apart: then neither is kept,
+/// since a wrong picture is worse than none; but the next one is, when both have come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Awaited {
+    /// When the last promise was made.
     since: Timestamp,
-    /// Empty where there are several.
+    /// How many uploads are to come; at least one.
+    count: u32,
+    /// Empty where several were awaited at once.
     media_id: String,
 }
 
 impl Awaited {
-    fn after(before: Option<Self>, now: Timestamp, media_id: &str) -> Self {
-        let is_alone = before.is_none_or(|before| before.is_over(now));
-        let media_id = if is_alone {
-            media_id.to_owned()
-        } else {
-            String::new()
-        };
-        Self {
-            since: now,
-            media_id,
+    fn after_promise(before: Option<Self>, now: Timestamp, media_id: &str) -> Self {
+        match before.filter(|before| !before.is_over(now)) {
+            Some(before) => Self {
+                since: now,
+                count: before.count.saturating_add(1),
+                media_id: String::new(),
+            },
+            None => Self {
+                since: now,
+                count: 1,
+                media_id: media_id.to_owned(),
+            },
         }
     }
 
-    fn media_id(&self, now: Timestamp) -> Option<&str> {
-        (!self.is_over(now) && !self.media_id.is_empty()).then_some(&*self.media_id)
+    /// What is awaited when one has come; `None`: nothing.
+    fn after_upload(&self) -> Option<Self> {
+        let count = self.count.checked_sub(1).filter(|count| *count > 0)?;
+        Some(Self {
+            since: self.since,
+            count,
+            media_id: String::new(),
+        })
+    }
+
+    fn media_id(&self) -> Option<&str> {
+        (!self.media_id.is_empty()).then_some(&*self.media_id)
     }
 
     fn is_over(&self, now: Timestamp) -> bool {
@@ -179,14 +241,15 @@ impl Awaited {
     }
 
     fn to_text(&self) -> String {
-        format!("{} {}", self.since.0, self.media_id)
+        format!("{} {} {}", self.since.0, self.count, self.media_id)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (since, media_id) = text.split_once(' ')?;
+        let mut parts = text.splitn(3, ' ');
         Some(Self {
-            since: Timestamp(since.parse().ok()?),
-            media_id: media_id.to_owned(),
+            since: Timestamp(parts.next()?.parse().ok()?),
+            count: parts.next()?.parse().ok()?,
+            media_id: parts.next()?.to_owned(),
         })
     }
 }
@@ -195,28 +258,36 @@ impl Awaited {
 mod tests {
     use super::{Awaited, NEXT_UPLOAD_MS_MAX, Timestamp};
 
+    fn at(ms: u64) -> Timestamp {
+        Timestamp(1_000 + ms)
+    }
+
     #[test]
     fn the_only_fresh_promise_is_kept() {
-        let at = |ms| Timestamp(1_000 + ms);
-        let first = Awaited::after(None, at(0), "a");
-        assert_eq!(first.media_id(at(5)), Some("a"));
-        assert_eq!(first.media_id(at(NEXT_UPLOAD_MS_MAX)), Some("a"));
-        assert_eq!(first.media_id(at(NEXT_UPLOAD_MS_MAX + 1)), None);
+        let first = Awaited::after_promise(None, at(0), "a");
+        assert_eq!(first.media_id(), Some("a"));
+        assert!(!first.is_over(at(NEXT_UPLOAD_MS_MAX)));
+        assert!(first.is_over(at(NEXT_UPLOAD_MS_MAX + 1)));
         assert_eq!(Awaited::parse(&first.to_text()).as_ref(), Some(&first));
-        let second = Awaited::after(Some(first), at(5), "b");
-        assert_eq!(
-            second.media_id(at(5)),
-            None,
-            "two at a time cannot be told apart"
-        );
-        assert_eq!(Awaited::parse(&second.to_text()).as_ref(), Some(&second));
-        let later = at(6 + NEXT_UPLOAD_MS_MAX);
-        assert_eq!(
-            Awaited::after(Some(second), later, "c").media_id(later),
-            Some("c")
-        );
-        for damaged in ["", "5", "x a"] {
+        assert_eq!(first.after_upload(), None);
+        for damaged in ["", "5", "5 a", "x 1 a"] {
             assert_eq!(Awaited::parse(damaged), None, "{damaged}");
         }
+    }
+
+    #[test]
+    fn promises_at_the_same_time_spoil_each_other_and_no_later_one() {
+        let first = Awaited::after_promise(None, at(0), "a");
+        let second = Awaited::after_promise(Some(first), at(5), "b");
+        assert_eq!(second.media_id(), None);
+        assert_eq!(Awaited::parse(&second.to_text()).as_ref(), Some(&second));
+        let one_came = second.after_upload().expect("another is to come");
+        assert_eq!(one_came.media_id(), None);
+        let between = Awaited::after_promise(Some(one_came.clone()), at(6), "c");
+        assert_eq!(between.media_id(), None);
+        assert_eq!(one_came.after_upload(), None);
+        let later = at(6 + NEXT_UPLOAD_MS_MAX);
+        let fresh = Awaited::after_promise(Some(second), later, "d");
+        assert_eq!((fresh.count, fresh.media_id()), (1, Some("d")));
     }
 }

@@ -1,7 +1,7 @@
 //! Taking in files: bytes first, then the record.
 
 use lyceum_media_store::{MediaError, Stored, Upload};
-use lyceum_model::{Batch, Change, Expect, MatrixError, Media, MediaChange, MediaId};
+use lyceum_model::{Batch, Expect, MatrixError, Media, MediaChange, MediaId};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::OwnedUserId;
 
@@ -38,10 +38,12 @@ pub struct IncomingFile {
 
 #[derive(Debug)]
 enum Target {
-    /// A new id, or the one that is promised to the next upload.
-    Unnamed(Fulfilment),
-    /// The id that was promised.
-    Promised(Box<Media>),
+    /// A new id.
+    New,
+    /// The id that was promised to this upload, which does not name it.
+    Next(Box<Media>),
+    /// The promised id that it names.
+    Named(Box<Media>),
 }
 
 /// Why a file was not taken.
@@ -59,6 +61,12 @@ pub enum UploadError {
     /// Too many uploads are under way.
     #[error("too many uploads are under way")]
     Busy,
+    /// Nothing came for too long.
+    #[error("the upload came too slowly")]
+    TooSlow,
+    /// It ended before all bytes had come.
+    #[error("the upload was interrupted")]
+    Interrupted,
     /// The id was not made here, or its time has passed.
     #[error("no such promised file")]
     NotPromised,
@@ -96,6 +104,8 @@ impl From<UploadError> for MatrixError {
                 "A file name may have at most {FILE_NAME_BYTES_MAX} bytes"
             )),
             UploadError::Busy => Self::limit_exceeded(BUSY_RETRY_MS),
+            UploadError::TooSlow => Self::new(408, "M_UNKNOWN", "The upload came too slowly"),
+            UploadError::Interrupted => Self::unknown("The upload was interrupted"),
             UploadError::NotPromised => Self::not_found("Unknown media id, or it has expired"),
             UploadError::NotYours => Self::forbidden("Somebody else made this media id"),
             UploadError::AlreadyThere => {
@@ -116,14 +126,20 @@ impl IncomingFile {
 }
 
 impl Server {
-    /// Begins the upload of a file that names no id.
-    pub fn begin_upload(
+    /// Begins the upload of a file that names no id. If it is the next one that was promised, it
+    /// is awaited no more, however it ends.
+    pub async fn begin_upload(
         &self,
         session: &Session,
         description: Description,
         fulfilment: Fulfilment,
     ) -> Result<IncomingFile, UploadError> {
-        self.begin(session, description, Target::Unnamed(fulfilment))
+        let promised = match fulfilment {
+            Fulfilment::ById => None,
+            Fulfilment::ByNextUpload => self.promise_of_next_upload(&session.user_id).await?,
+        };
+        let target = promised.map_or(Target::New, |media| Target::Next(Box::new(media)));
+        self.begin(session, description, target)
     }
 
     /// Begins the upload of a file whose id was made before.
@@ -152,7 +168,7 @@ impl Server {
         if !self.is_awaited(&media) {
             return Err(UploadError::NotPromised);
         }
-        self.begin(session, description, Target::Promised(Box::new(media)))
+        self.begin(session, description, Target::Named(Box::new(media)))
     }
 
     fn begin(
@@ -191,44 +207,35 @@ impl Server {
         } = incoming;
         let _bytes = self.files.bytes.read().await;
         let stored = upload.finish().await?;
+        let quarantined_by = self.store.quarantine_of(&stored.sha256).await?;
+        let file = Arrived {
+            stored,
+            description,
+            quarantined_by,
+        };
         let kept = match target {
-            Target::Promised(media) => {
-                self.fulfil(*media, stored, &description, Batch::new())
-                    .await
-            }
-            Target::Unnamed(Fulfilment::ById) => {
-                self.keep_new(&user_id, stored, &description).await
-            }
-            Target::Unnamed(Fulfilment::ByNextUpload) => {
-                self.keep_next(&user_id, stored, &description).await
-            }
+            Target::New => self.keep_new(&user_id, &file).await,
+            Target::Named(media) => self.fulfil(*media, &file).await,
+            Target::Next(media) => match self.fulfil(*media, &file).await {
+                // Somebody uploaded to the id itself meanwhile.
+                Err(UploadError::AlreadyThere) => self.keep_new(&user_id, &file).await,
+                kept => kept,
+            },
         };
         drop(slot);
-        kept
-    }
-
-    async fn keep_next(
-        &self,
-        user_id: &OwnedUserId,
-        stored: Stored,
-        description: &Description,
-    ) -> Result<MediaId, UploadError> {
-        if let Some((media, batch)) = self.promise_for_next_upload(user_id).await? {
-            match self.fulfil(media, stored, description, batch).await {
-                Err(UploadError::AlreadyThere) => {}
-                kept => return kept,
-            }
+        let id = kept?;
+        if file.quarantined_by.is_some() {
+            self.note_quarantine(&id, true).await?;
         }
-        self.keep_new(user_id, stored, description).await
+        Ok(id)
     }
 
     async fn keep_new(
         &self,
         user_id: &OwnedUserId,
-        stored: Stored,
-        description: &Description,
+        file: &Arrived,
     ) -> Result<MediaId, UploadError> {
-        let media = with_bytes(self.new_media(user_id), stored, description);
+        let media = file.with_record(self.new_media(user_id));
         let id = media.id.clone();
         let mut batch = Batch::new();
         batch.expect(Expect::MediaAbsent(id.clone()));
@@ -237,20 +244,13 @@ impl Server {
         Ok(id)
     }
 
-    /// Gives a promised file its bytes; `batch` has what else belongs to it.
-    async fn fulfil(
-        &self,
-        media: Media,
-        stored: Stored,
-        description: &Description,
-        mut batch: Batch,
-    ) -> Result<MediaId, UploadError> {
-        let media = with_bytes(media, stored, description);
+    /// Gives a promised file its bytes.
+    async fn fulfil(&self, media: Media, file: &Arrived) -> Result<MediaId, UploadError> {
+        let media = file.with_record(media);
         let id = media.id.clone();
+        let mut batch = Batch::new();
         batch.expect(Expect::MediaPending(id.clone()));
-        batch
-            .changes
-            .insert(0, Change::Media(MediaChange::Put(media)));
+        batch.push(MediaChange::Put(media));
         match self.commit(batch).await {
             Ok(_) => Ok(id),
             Err(CommitError::Stale(_)) => Err(UploadError::AlreadyThere),
@@ -259,14 +259,26 @@ impl Server {
     }
 }
 
-fn with_bytes(media: Media, stored: Stored, description: &Description) -> Media {
-    Media {
-        sha256: Some(stored.sha256),
-        size: stored.size,
-        content_type: description.content_type.clone(),
-        file_name: description.file_name.clone(),
-        upload_until: None,
-        ..media
+/// A file all of whose bytes have come.
+struct Arrived {
+    stored: Stored,
+    description: Description,
+    /// Who keeps files of the same bytes from being seen.
+    quarantined_by: Option<OwnedUserId>,
+}
+
+impl Arrived {
+    /// The record, told of the bytes.
+    fn with_record(&self, media: Media) -> Media {
+        Media {
+            sha256: Some(self.stored.sha256),
+            size: self.stored.size,
+            content_type: self.description.content_type.clone(),
+            file_name: self.description.file_name.clone(),
+            upload_until: None,
+            quarantined_by: self.quarantined_by.clone(),
+            ..media
+        }
     }
 }
 

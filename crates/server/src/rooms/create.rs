@@ -45,9 +45,12 @@ impl Server {
     pub async fn create_room(
         &self,
         session: &Session,
-        wish: NewRoom,
+        mut wish: NewRoom,
     ) -> Result<OwnedRoomId, RoomError> {
         let creator = &session.user_id;
+        if session.is_shadow_banned {
+            wish.invites.clear();
+        }
         for invited in &wish.invites {
             self.may_be_invited(creator, invited).await?;
         }
@@ -76,7 +79,11 @@ impl Server {
             let entropy = chance::bytes();
             let decision = lyceum_room::create(request.clone(), &self.signer, moment, entropy)?;
             match self.rooms.found(decision).await {
-                Ok((decision, _)) => return Ok(decision.room.room_id),
+                Ok((decision, _)) => {
+                    let room_id = decision.room.room_id;
+                    self.take_settings_over(creator, &room_id).await;
+                    return Ok(room_id);
+                }
                 Err(RoomError::Commit(CommitError::Stale(expect))) => {
                     if let lyceum_model::Expect::AliasAbsent(alias) = expect {
                         let why = format!("The alias {alias} is already taken");
@@ -117,7 +124,7 @@ impl Server {
             .await?
             .is_some_and(|room| room.is_published);
         let mut replacement = None;
-        let decide = |room: &lyceum_room::Room| {
+        let mut decide = |room: &lyceum_room::Room| -> Result<Decision, RoomError> {
             let upgrade = Upgrade {
                 version: version.clone(),
                 additional_creators: additional_creators.clone(),
@@ -140,10 +147,18 @@ impl Server {
                 ..upgraded.old
             })
         };
+        if session.is_shadow_banned {
+            // They are told of a room that nobody will see.
+            let room = self.rooms.room(room_id).await?;
+            decide(&room.ok_or(RoomError::UnknownRoom)?)?;
+            return Ok(replacement.expect("a decision was made"));
+        }
         self.rooms
             .decide(room_id, decide, |_: &Decision, _: &mut Batch| {})
             .await?;
-        Ok(replacement.expect("a decision was made"))
+        let replacement = replacement.expect("a decision was made");
+        self.take_settings_over(sender, &replacement).await;
+        Ok(replacement)
     }
 
     /// What a user shows of itself in rooms.

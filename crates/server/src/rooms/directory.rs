@@ -1,15 +1,22 @@
 //! Finding rooms: aliases and the public directory.
 
+use std::{collections::HashMap, sync::Arc};
+
 use lyceum_model::{Alias, Batch, Expect, MatrixError, Membership, RoomChange};
 use lyceum_room::{Draft, HistoryVisibility, JoinRule, Room};
-use lyceum_storage::{CommitError, RoomPage};
+use lyceum_storage::{CommitError, RoomPage, StorageError};
+use parking_lot::Mutex;
 use ruma_common::{OwnedRoomId, RoomAliasId, RoomId, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Server, rooms::RoomError, sessions::Session};
+use crate::{
+    Server,
+    rooms::{RoomError, Rooms},
+    sessions::Session,
+};
 
-/// How many published rooms are looked at for one page of the directory.
+/// How many published rooms are looked at for one page of the directory, and are remembered for it.
 const DIRECTORY_ROOMS_MAX: usize = 20_000;
 /// The longest alias in bytes (Appendices, "Room Aliases").
 const ALIAS_BYTES_MAX: usize = 255;
@@ -62,6 +69,43 @@ impl PublicRoom {
     }
 }
 
+/// What the directory shows of rooms, remembered so that a page of it does not need the states of
+/// all of them. An entry goes when something happens in its room.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    rooms: Mutex<HashMap<OwnedRoomId, Arc<PublicRoom>>>,
+}
+
+impl Listed {
+    pub(super) fn forget(&self, room_id: &RoomId) {
+        self.rooms.lock().remove(room_id);
+    }
+}
+
+impl Rooms {
+    /// A room as the directory shows it.
+    async fn listed(&self, room_id: &RoomId) -> Result<Option<Arc<PublicRoom>>, StorageError> {
+        if let Some(listed) = self.listed.rooms.lock().get(room_id) {
+            return Ok(Some(listed.clone()));
+        }
+        let cell = self.cell(room_id);
+        let touched = cell.touched();
+        let Some(room) = self.committed(&cell).await? else {
+            return Ok(None);
+        };
+        let room = Arc::new(PublicRoom::of(&room));
+        let mut rooms = self.listed.rooms.lock();
+        if rooms.len() >= DIRECTORY_ROOMS_MAX {
+            rooms.clear();
+        }
+        // A cell is touched before its entry is forgotten, so none is kept that is behind.
+        if cell.touched() == touched {
+            rooms.insert(room_id.to_owned(), room.clone());
+        }
+        Ok(Some(room))
+    }
+}
+
 /// What is looked for in the directory.
 #[derive(Debug, Clone, Default)]
 pub struct DirectoryQuery {
@@ -95,10 +139,9 @@ impl Server {
         let term = query.term.map(|term| term.to_lowercase());
         let mut found = Vec::new();
         for summary in self.store.rooms(page).await? {
-            let Some(room) = self.rooms.room(&summary.room_id).await? else {
+            let Some(room) = self.rooms.listed(&summary.room_id).await? else {
                 continue;
             };
-            let room = PublicRoom::of(&room);
             let texts = [&room.name, &room.topic, &room.canonical_alias];
             let matches_term = term.as_ref().is_none_or(|term| {
                 texts
@@ -122,8 +165,29 @@ impl Server {
             .into_iter()
             .skip(query.offset)
             .take(query.limit)
+            .map(Arc::unwrap_or_clone)
             .collect();
         Ok(DirectoryPage { rooms, total })
+    }
+
+    /// The rooms that two users are in, ordered by their ids.
+    pub async fn mutual_rooms(
+        &self,
+        user_id: &UserId,
+        other: &UserId,
+    ) -> Result<Vec<OwnedRoomId>, StorageError> {
+        let mut rooms = self.joined_rooms(user_id).await?;
+        let of_other = self.joined_rooms(other).await?;
+        rooms.retain(|room_id| of_other.binary_search(room_id).is_ok());
+        Ok(rooms)
+    }
+
+    async fn joined_rooms(&self, user_id: &UserId) -> Result<Vec<OwnedRoomId>, StorageError> {
+        let memberships = self.store.memberships(user_id).await?;
+        let joined = memberships
+            .into_iter()
+            .filter(|standing| standing.membership == Membership::Join);
+        Ok(joined.map(|standing| standing.room_id).collect())
     }
 
     /// Whether a room is in the directory.
@@ -282,7 +346,7 @@ impl Server {
         }
     }
 
-    /// The aliases of a room, for its members and, if anybody may read it, for anybody.
+    /// The aliases of a room, for its members, for admins and, if anybody may read it, for anybody.
     pub async fn aliases_of(
         &self,
         session: &Session,
@@ -294,7 +358,8 @@ impl Server {
             .await?
             .ok_or(RoomError::UnknownRoom)?;
         let is_member = room.state.membership(&session.user_id) == Some(Membership::Join);
-        if !is_member && room.history_visibility() != HistoryVisibility::WorldReadable {
+        let is_open = room.history_visibility() == HistoryVisibility::WorldReadable;
+        if !is_member && !is_open && !session.is_admin {
             return Err(MatrixError::forbidden("You are not in that room").into());
         }
         Ok(self.store.aliases(room_id).await?)

@@ -4,6 +4,8 @@
 //! Each member's piece is made once. A later answer begins from the last one and looks only at the
 //! members that changed since, so that n questions about n members cost no more than writing them
 //! out.
+//!
+//! A learning platform gets members whose name has a `+` once more, as it spells them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,8 +18,9 @@ use lyceum_room::{Member, Room, State, member_content};
 use lyceum_sync::history::joined_members;
 use parking_lot::Mutex;
 use ruma_common::{OwnedRoomId, UserId};
+use serde_json::Value;
 
-use crate::Server;
+use crate::{Server, administration::provisioning};
 
 /// Rooms with fewer members are written out anew each time.
 const MEMBERS_MIN: u64 = 32;
@@ -39,20 +42,30 @@ struct Kept {
     state: State,
     pieces: BTreeMap<Box<str>, Box<[u8]>>,
     body: Bytes,
+    platform_body: Bytes,
+}
+
+/// Who reads the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A client.
+    Client,
+    /// A learning platform, which looks its people up by its own spelling.
+    Platform,
 }
 
 impl Server {
     /// The members of a room, as the answer of `/joined_members`.
-    pub fn joined_members_of(&self, room: &Room) -> Bytes {
+    pub fn joined_members_of(&self, room: &Room, reader: Reader) -> Bytes {
         if room.state.joined_count() < MEMBERS_MIN {
             let mut kept = Kept::default();
             kept.follow(&room.state);
-            return kept.body;
+            return kept.body_for(reader);
         }
         let kept = self.joined_members.of(room);
         let mut kept = kept.lock();
         kept.follow(&room.state);
-        kept.body.clone()
+        kept.body_for(reader)
     }
 }
 
@@ -95,6 +108,30 @@ impl Kept {
         self.state = state.clone();
         if is_changed {
             self.body = self.written();
+            self.platform_body = self.written_for_platform();
+        }
+    }
+
+    fn body_for(&self, reader: Reader) -> Bytes {
+        match reader {
+            Reader::Client => self.body.clone(),
+            Reader::Platform => self.platform_body.clone(),
+        }
+    }
+
+    /// The body with a platform's spellings added; mostly there are none, and it is the same one.
+    fn written_for_platform(&self) -> Bytes {
+        let spellings: Vec<String> = self
+            .pieces
+            .keys()
+            .filter_map(|user_id| provisioning::platform_spelling(user_id))
+            .map(|spelling| format!(",{}:{{}}", Value::from(spelling)))
+            .collect();
+        match self.body.strip_suffix(AFTER) {
+            Some(body) if !spellings.is_empty() => {
+                [body, spellings.concat().as_bytes(), AFTER].concat().into()
+            }
+            _ => self.body.clone(),
         }
     }
 

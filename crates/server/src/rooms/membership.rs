@@ -62,7 +62,9 @@ impl Server {
                 self.clock.now(),
             )?)
         })
-        .await
+        .await?;
+        self.take_settings_over(user_id, room_id).await;
+        Ok(())
     }
 
     /// Those of the rooms that a restricted room trusts in which the user is a member.

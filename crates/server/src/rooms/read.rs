@@ -14,6 +14,7 @@ use lyceum_sync::{
     filter::RoomEventFilter,
 };
 use ruma_common::{DeviceId, EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     Server,
@@ -39,7 +40,7 @@ pub struct Reader {
     pub user_id: OwnedUserId,
     /// The room as it is now.
     pub room: Room,
-    /// The user's member event and membership now.
+    /// What the user is to the room at the end of what is read.
     pub membership: Option<Membership>,
     /// Where the user's time in the room ended, if it did: the member event by which they left.
     pub left: Option<Departure>,
@@ -84,7 +85,24 @@ impl Server {
     /// Somebody who may read a room: members, those who were members, and anybody where the world
     /// may read. Others are refused.
     pub async fn reader(&self, user_id: &UserId, room_id: &RoomId) -> Result<Reader, RoomError> {
-        let refused = || RoomError::from(MatrixError::forbidden("You are not in that room"));
+        let reader = self.event_reader(user_id, room_id).await?;
+        let may_read = reader.membership == Some(Membership::Join)
+            || reader.room.history_visibility() == HistoryVisibility::WorldReadable
+            || reader.left.as_ref().is_some_and(|left| left.was_member);
+        if !may_read {
+            return Err(refused());
+        }
+        Ok(reader)
+    }
+
+    /// Somebody who asks for one event, whatever they are to the room: its own visibility says
+    /// whether they see it, as somebody invited may see what was sent since (Client-Server API,
+    /// "Room History Visibility"). Only who asked to forget the room is refused.
+    pub async fn event_reader(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<Reader, RoomError> {
         let room = self.rooms.room(room_id).await?.ok_or_else(refused)?;
         let membership = room.state.membership(user_id);
         let left = match membership {
@@ -96,12 +114,6 @@ impl Server {
             }
             _ => None,
         };
-        let may_read = membership == Some(Membership::Join)
-            || room.history_visibility() == HistoryVisibility::WorldReadable
-            || left.as_ref().is_some_and(|left| left.was_member);
-        if !may_read {
-            return Err(refused());
-        }
         let ignored = self.ignored_users(user_id).await?;
         Ok(Reader {
             user_id: user_id.to_owned(),
@@ -299,6 +311,8 @@ impl Server {
             membership: before_it,
             joined_later,
         };
+        // Who never was anything to the room counts as gone (Client-Server API, "UnsignedData").
+        let membership = Some(membership.unwrap_or(Membership::Leave));
         Ok((visible_to(event, &reader.user_id, viewpoint), membership))
     }
 
@@ -484,9 +498,10 @@ impl Server {
         } else {
             self.store.related(&older).await?.into_iter().collect()
         };
+        let has_relations = recent.has_relations();
         let mut shown = Vec::new();
         for (stored, membership) in events {
-            let known = (recent, &related);
+            let known = (recent, has_relations, &related);
             shown.push(
                 self.show_among(reader, device_id, stored, membership, known)
                     .await?,
@@ -495,15 +510,15 @@ impl Server {
         Ok(shown)
     }
 
-    /// One event, with the room's newest events at hand, and those of the others that have
-    /// relations.
+    /// One event, with the room's newest events at hand, whether any of them refers to another,
+    /// and those of the others that have relations.
     async fn show_among(
         &self,
         reader: &Reader,
         device_id: Option<&DeviceId>,
         stored: &StoredEvent,
         membership: Option<Membership>,
-        (recent, related): (&Recent, &BTreeSet<OwnedEventId>),
+        (recent, has_relations, related): (&Recent, bool, &BTreeSet<OwnedEventId>),
     ) -> Result<ShownEvent, StorageError> {
         if self.is_erased_for(reader, stored, membership).await? {
             let redacted = lyceum_room::redacted(&stored.event, &reader.room.rules)
@@ -513,7 +528,9 @@ impl Server {
             return Ok(shown);
         }
         let known = stored.seq.and_then(|seq| recent.entry(seq));
-        let mut shown = match known {
+        let entry = known.cloned();
+        let entry = entry.or_else(|| TimelineEntry::from_stored(stored).map(Arc::new));
+        let mut shown = match entry {
             Some(entry) => entry.shown(&reader.user_id, device_id),
             None => {
                 let mut shown = ShownEvent::from(Arc::new(ClientEvent::new(&stored.event)));
@@ -526,22 +543,64 @@ impl Server {
         if let Some(replaced) = shown.event.replaces_state() {
             shown.hides_prev_content = self.is_redacted(replaced, recent).await?;
         }
-        if shown.redacted_because.is_none() && stored.event.state_key.is_none() {
-            shown.relations = match known {
+        if stored.event.state_key.is_none() {
+            let id = &stored.event.id;
+            let related = match known {
                 // Whatever relates to one of the newest events is newer still, so it is here too.
-                Some(_) => bundle(reader, &stored.event, recent.related_to(&stored.event.id)),
-                None if !related.contains(&stored.event.id) => None,
-                None => {
-                    let related = self
-                        .store
-                        .relations(&stored.event.id, None, None, BUNDLED_RELATIONS_MAX)
-                        .await?;
-                    let related = related.iter().filter_map(TimelineEntry::from_stored);
-                    bundle(reader, &stored.event, related.map(Arc::new).collect())
-                }
+                Some(_) if has_relations => recent.related_to(id),
+                Some(_) => Vec::new(),
+                None if related.contains(id) => self.stored_relations_of(id, recent).await?,
+                None => Vec::new(),
             };
+            if !related.is_empty() {
+                let viewer = (reader, device_id);
+                let bundled = self.bundled(viewer, &stored.event, related, recent).await?;
+                shown.relations = Some(Arc::new(BundledRelations {
+                    // It would show what was redacted.
+                    replacement: bundled
+                        .replacement
+                        .filter(|_| shown.redacted_because.is_none()),
+                    ..bundled
+                }));
+            }
         }
         Ok(shown)
+    }
+
+    /// What is bundled into an event to which these relate, newest first.
+    async fn bundled(
+        &self,
+        viewer: (&Reader, Option<&DeviceId>),
+        parent: &Event,
+        related: Vec<Arc<TimelineEntry>>,
+        recent: &Recent,
+    ) -> Result<BundledRelations, StorageError> {
+        let (mut bundled, newest) = bundle(viewer, parent, related);
+        if let (Some(thread), Some(newest)) = (&mut bundled.thread, newest) {
+            let related = match recent.entry(newest.seq) {
+                Some(_) => recent.related_to(&newest.event.id),
+                None => self.stored_relations_of(&newest.event.id, recent).await?,
+            };
+            let (of_newest, _) = bundle(viewer, &newest.event, related);
+            thread.latest_event.relations = Some(Arc::new(of_newest));
+        }
+        Ok(bundled)
+    }
+
+    async fn stored_relations_of(
+        &self,
+        event_id: &EventId,
+        recent: &Recent,
+    ) -> Result<Vec<Arc<TimelineEntry>>, StorageError> {
+        let related = self
+            .store
+            .relations(event_id, None, None, BUNDLED_RELATIONS_MAX)
+            .await?;
+        let entry = |stored: &StoredEvent| {
+            let known = stored.seq.and_then(|seq| recent.entry(seq)).cloned();
+            known.or_else(|| TimelineEntry::from_stored(stored).map(Arc::new))
+        };
+        Ok(related.iter().filter_map(entry).collect())
     }
 
     /// Whether a reader gets a message without its content, since its sender was erased and the
@@ -564,11 +623,7 @@ impl Server {
 
     /// Whether an event was redacted, with the room's newest events at hand.
     async fn is_redacted(&self, event_id: &EventId, recent: &Recent) -> Result<bool, StorageError> {
-        if let Some(entry) = recent
-            .entries
-            .iter()
-            .find(|entry| entry.event.id == *event_id)
-        {
+        if let Some(entry) = recent.event(event_id) {
             return Ok(entry.redacted_because.is_some());
         }
         let found = self.store.events(&[event_id.to_owned()]).await?;
@@ -617,6 +672,18 @@ impl Recent {
         self.entries.get(index)
     }
 
+    /// The event with this id, if it is among them. It mostly is one of the newest.
+    pub(crate) fn event(&self, event_id: &EventId) -> Option<&Arc<TimelineEntry>> {
+        let mut newest_first = self.entries.iter().rev();
+        newest_first.find(|entry| entry.event.id == *event_id)
+    }
+
+    /// Whether any of the events refers to another.
+    fn has_relations(&self) -> bool {
+        let refers = |entry: &Arc<TimelineEntry>| entry.event.relates_to.is_some();
+        self.entries.iter().any(refers)
+    }
+
     /// The events that refer to this one, newest first.
     fn related_to(&self, event_id: &EventId) -> Vec<Arc<TimelineEntry>> {
         let refers = |entry: &&Arc<TimelineEntry>| {
@@ -635,26 +702,26 @@ impl TimelineEntry {
     pub fn shown(&self, reader: &UserId, device_id: Option<&DeviceId>) -> ShownEvent {
         let mut shown = ShownEvent::from(self.client.clone());
         shown.redacted_because = self.redacted_because.clone();
-        if let (Some((device, transaction_id)), Some(device_id)) = (&self.sent_as, device_id)
-            && device == device_id
+        if let (Some(sent_as), Some(device_id)) = (&self.sent_as, device_id)
+            && sent_as.device_id == device_id
             && self.event.sender == reader
         {
-            shown.transaction_id = Some(transaction_id.clone());
+            shown.transaction_id = Some(sent_as.transaction_id.clone());
         }
         shown
     }
 }
 
 /// What is bundled into an event (Client-Server API, "Aggregations of child events"): its newest
-/// replacement, the summary of its thread, and references. `related` comes newest first.
+/// replacement, the summary of its thread, and references; with the newest event of the thread.
+/// `related` comes newest first.
 fn bundle(
-    reader: &Reader,
+    (reader, device_id): (&Reader, Option<&DeviceId>),
     event: &Event,
     related: Vec<Arc<TimelineEntry>>,
-) -> Option<Arc<BundledRelations>> {
-    let mut replacement = None;
-    let mut references = Vec::new();
-    let mut in_thread: Option<ThreadSummary> = None;
+) -> (BundledRelations, Option<Arc<TimelineEntry>>) {
+    let mut bundled = BundledRelations::default();
+    let mut newest = None;
     for entry in related {
         let Some(relation) = &entry.event.relates_to else {
             continue;
@@ -663,43 +730,61 @@ fn bundle(
             continue;
         }
         match &*relation.kind {
-            "m.replace" => {
-                let is_valid = entry.event.sender == event.sender
-                    && entry.event.kind == event.kind
-                    && entry.event.state_key.is_none();
-                if is_valid && replacement.is_none() {
-                    replacement = Some(entry.shown(&reader.user_id, None));
-                }
+            "m.replace" if bundled.replacement.is_none() && may_replace(&entry.event, event) => {
+                bundled.replacement = Some(entry.shown(&reader.user_id, device_id));
             }
             "m.thread" => {
                 let is_own = entry.event.sender == reader.user_id || event.sender == reader.user_id;
-                match &mut in_thread {
+                match &mut bundled.thread {
                     Some(summary) => {
                         summary.count += 1;
                         summary.current_user_participated |= is_own;
                     }
                     None => {
-                        in_thread = Some(ThreadSummary {
-                            latest_event: entry.shown(&reader.user_id, None),
+                        bundled.thread = Some(ThreadSummary {
+                            latest_event: entry.shown(&reader.user_id, device_id),
                             count: 1,
                             current_user_participated: is_own,
                         });
+                        newest = Some(entry.clone());
                     }
                 }
             }
-            "m.reference" => references.push(entry.event.id.clone()),
+            "m.reference" => bundled.references.push(entry.event.id.clone()),
             _ => {}
         }
     }
-    if replacement.is_none() && in_thread.is_none() && references.is_empty() {
-        return None;
+    bundled.references.reverse();
+    (bundled, newest)
+}
+
+/// Whether an event is a valid replacement of another one (Client-Server API, "Validity of
+/// replacement events").
+fn may_replace(new: &Event, old: &Event) -> bool {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "m.new_content")]
+        _new: IgnoredAny,
     }
-    references.reverse();
-    Some(Arc::new(BundledRelations {
-        replacement,
-        thread: in_thread,
-        references,
-    }))
+    let is_edit = |event: &Event| {
+        let relation = event.relates_to.as_ref();
+        relation.is_some_and(|relation| &*relation.kind == "m.replace")
+    };
+    // Of an encrypted one the clients must look.
+    let has_content = || {
+        &*new.kind == "m.room.encrypted"
+            || serde_json::from_str::<Content>(new.content.get()).is_ok()
+    };
+    new.sender == old.sender
+        && new.kind == old.kind
+        && new.state_key.is_none()
+        && old.state_key.is_none()
+        && !is_edit(old)
+        && has_content()
+}
+
+fn refused() -> RoomError {
+    MatrixError::forbidden("You are not in that room").into()
 }
 
 fn visibility_of(event: &Event) -> HistoryVisibility {

@@ -1,18 +1,23 @@
 //! Sending: messages, state, redactions.
 
+use std::sync::Arc;
+
 use lyceum_model::{
-    Batch, Expect, MatrixError, RoomChange, StoredEvent, Timestamp, TransactionId,
+    Batch, Event, Expect, MatrixError, Membership, RoomChange, StateKey, Timestamp, TransactionId,
     TransactionOutcome,
 };
-use lyceum_room::{Decision, Draft, Redaction};
+use lyceum_room::{Decision, Draft, Past, Redaction, State};
+use lyceum_storage::{StateOf, StateSide, StateWanted, StorageError};
 use ruma_common::{EventId, OwnedEventId, RoomAliasId, RoomId, UserId};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{Server, rooms::RoomError, sessions::Session};
 
 /// How many annotations of an event are looked at for one that says the same.
 const ANNOTATIONS_MAX: usize = 1_000;
+/// The longest key of an annotation, in characters.
+const ANNOTATION_KEY_CHARACTERS_MAX: usize = 500;
 
 /// A client's name for what it asks, so that asking twice does it once.
 #[derive(Debug, Clone)]
@@ -49,8 +54,16 @@ impl Server {
         transaction: Option<TransactionName>,
         sent_at: Option<Timestamp>,
     ) -> Result<Sent, RoomError> {
-        self.refuse_second_annotation(session, &draft, transaction.as_ref())
-            .await?;
+        if let Err(error) = self.check_relation(session, room_id, &draft).await {
+            // What was granted once stays granted.
+            if let (RoomError::Refused(_), Some(name)) = (&error, transaction)
+                && let Some(TransactionOutcome::Event(event_id)) =
+                    self.store.transaction(&name.of(session)).await?
+            {
+                return Ok(event_id);
+            }
+            return Err(error);
+        }
         let sender = &session.user_id;
         let signer = &self.signer;
         self.send_with(session, room_id, transaction, |room| {
@@ -74,12 +87,39 @@ impl Server {
         if draft.kind == "m.room.member"
             && let Some(user_id) = draft.state_key.as_deref()
             && let Ok(user_id) = UserId::parse(user_id)
-            && is_invite(&draft.content)
+            && has_membership(&draft.content, "invite")
         {
             self.may_be_invited(&session.user_id, &user_id).await?;
         }
+        if session.is_shadow_banned && self.comes_or_goes(session, room_id, &draft).await? {
+            // That is theirs, however it is said.
+            let unbanned = Session {
+                is_shadow_banned: false,
+                ..session.clone()
+            };
+            return self
+                .send_message(&unbanned, room_id, draft, None, sent_at)
+                .await;
+        }
         self.send_message(session, room_id, draft, None, sent_at)
             .await
+    }
+
+    /// Whether a user comes into a room or leaves it with this, and does more than rename
+    /// themselves in it.
+    async fn comes_or_goes(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        draft: &Draft,
+    ) -> Result<bool, RoomError> {
+        let user_id = &session.user_id;
+        if draft.kind != "m.room.member" || draft.state_key.as_deref() != Some(user_id.as_str()) {
+            return Ok(false);
+        }
+        let room = self.rooms.room(room_id).await?;
+        let is_in = room.is_some_and(|room| room.is_joined(user_id));
+        Ok(!(is_in && has_membership(&draft.content, "join")))
     }
 
     /// Redacts an event (`PUT /rooms/{roomId}/redact/{eventId}/{txnId}`).
@@ -91,19 +131,18 @@ impl Server {
         content: Option<Box<RawValue>>,
         transaction: Option<TransactionName>,
     ) -> Result<Sent, RoomError> {
-        let found = self.store.events(&[target.to_owned()]).await?;
-        let Some(target) = found
-            .into_iter()
-            .find(|found| found.event.room_id == *room_id)
-        else {
-            return Err(MatrixError::not_found("There is no such event to redact").into());
-        };
+        let target = self.redaction_target(room_id, target).await?;
         let sender = &session.user_id;
+        if session.is_suspended && target.sender != *sender {
+            let why = "A suspended account can redact its own events only";
+            return Err(MatrixError::user_suspended(why).into());
+        }
         let signer = &self.signer;
         self.send_with(session, room_id, transaction, |room| {
             let redaction = Redaction {
-                target: &target.event,
+                target: &target,
                 content: content.clone(),
+                past: None,
             };
             Ok(lyceum_room::redact(
                 room,
@@ -114,6 +153,60 @@ impl Server {
             )?)
         })
         .await
+    }
+
+    /// Redacts an event in the name of its sender, who has left the room, as if they had done it
+    /// at once.
+    pub(crate) async fn redact_in_the_past(
+        &self,
+        room_id: &RoomId,
+        target: &EventId,
+        content: Option<Box<RawValue>>,
+    ) -> Result<Sent, RoomError> {
+        let target = self.redaction_target(room_id, target).await?;
+        let is_end = &*target.kind == "m.room.member"
+            && target.state_key.as_deref() == Some(target.sender.as_str())
+            && lyceum_room::membership_of(&target) != Some(Membership::Join);
+        let (side, place): (_, fn(&Event, State) -> Past) = if is_end {
+            (StateSide::Before, Past::before)
+        } else {
+            (StateSide::After, Past::after)
+        };
+        let of = StateOf {
+            event_id: target.id.clone(),
+            side,
+        };
+        // What allows a redaction, and no more: the room may have thousands of members.
+        let keys = vec![
+            StateKey::new("m.room.create", ""),
+            StateKey::new("m.room.power_levels", ""),
+            StateKey::new("m.room.member", target.sender.as_str()),
+        ];
+        let state = self.store.state_at(of, StateWanted::Keys(keys)).await?;
+        let past = place(&target, state.unwrap_or_default().into_iter().collect());
+        let decide = |room: &lyceum_room::Room| {
+            let redaction = Redaction {
+                target: &target,
+                content: content.clone(),
+                past: Some(&past),
+            };
+            let (sender, signer) = (&target.sender, &self.signer);
+            let now = self.clock.now();
+            Ok(lyceum_room::redact(room, sender, redaction, signer, now)?)
+        };
+        let (decision, _) = self.rooms.decide(room_id, decide, |_, _| {}).await?;
+        Ok(decision.event().id.clone())
+    }
+
+    async fn redaction_target(
+        &self,
+        room_id: &RoomId,
+        target: &EventId,
+    ) -> Result<Arc<Event>, RoomError> {
+        let found = self.store.events(&[target.to_owned()]).await?;
+        let mut found = found.into_iter().map(|stored| stored.event);
+        let found = found.find(|event| event.room_id == *room_id);
+        found.ok_or_else(|| MatrixError::not_found("There is no such event to redact").into())
     }
 
     async fn send_with(
@@ -165,56 +258,97 @@ impl Server {
         Err(error)
     }
 
-    /// Somebody reacts to an event in the same way once (Client-Server API, "Event annotations
-    /// and reactions").
-    async fn refuse_second_annotation(
+    /// What a message relates to must be there for it: an event of the room, of which the sender
+    /// has not said the same already, and which may be the root of a thread if it shall be one
+    /// (Client-Server API, "Event annotations and reactions", "Threading").
+    async fn check_relation(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        draft: &Draft,
+    ) -> Result<(), RoomError> {
+        let Some(relation) = Relation::of(draft) else {
+            return Ok(());
+        };
+        let Some((room, recent)) = self.rooms.snapshot(room_id).await? else {
+            return Ok(());
+        };
+        if !room.is_joined(&session.user_id) {
+            // They are told that, and nothing about what there is.
+            return Ok(());
+        }
+        let refused = |why: &'static str| Err(MatrixError::new(400, "M_UNKNOWN", why).into());
+        let Ok(parent) = EventId::parse(relation.event_id) else {
+            return refused("The event to relate to is unknown");
+        };
+        let parent = &parent;
+        let found = match recent.event(parent) {
+            Some(entry) => Some(entry.event.clone()),
+            None => {
+                let found = self.store.events(std::slice::from_ref(parent)).await?;
+                found.into_iter().next().map(|stored| stored.event)
+            }
+        };
+        match &found {
+            Some(found) if found.room_id != *room_id => {
+                return refused("The event to relate to is in another room");
+            }
+            Some(_) => {}
+            // It may be gone while what relates to it is still there.
+            None if self
+                .store
+                .relations(parent, None, None, 1)
+                .await?
+                .is_empty() =>
+            {
+                return refused("The event to relate to is unknown");
+            }
+            None => {}
+        }
+        match &*relation.rel_type {
+            "m.thread" => {
+                let is_root = found.is_none_or(|found| found.relates_to.is_none());
+                if !is_root {
+                    return refused(
+                        "The root of a thread cannot be an event that relates to another",
+                    );
+                }
+            }
+            "m.annotation" => {
+                let Some(key) = relation.key.as_ref().and_then(Value::as_str) else {
+                    return refused("An annotation needs a key");
+                };
+                if key.chars().count() > ANNOTATION_KEY_CHARACTERS_MAX {
+                    return refused("The key of the annotation is too long");
+                }
+                if self.has_annotated(session, draft, parent, key).await? {
+                    let why = "You have reacted in this way already";
+                    return Err(MatrixError::new(400, "M_DUPLICATE_ANNOTATION", why).into());
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether somebody has annotated an event in this way already.
+    async fn has_annotated(
         &self,
         session: &Session,
         draft: &Draft,
-        transaction: Option<&TransactionName>,
-    ) -> Result<(), RoomError> {
-        #[derive(Deserialize)]
-        struct Annotated {
-            #[serde(rename = "m.relates_to")]
-            relates_to: Relation,
-        }
-        #[derive(Deserialize)]
-        struct Relation {
-            rel_type: String,
-            event_id: OwnedEventId,
-            key: String,
-        }
-        if draft.kind != "m.reaction" {
-            return Ok(());
-        }
-        let Ok(Annotated { relates_to }) = serde_json::from_str(draft.content.get()) else {
-            return Ok(());
-        };
-        if relates_to.rel_type != "m.annotation" {
-            return Ok(());
-        }
-        let parent = &relates_to.event_id;
-        let kind = Some("m.annotation");
+        parent: &EventId,
+        key: &str,
+    ) -> Result<bool, StorageError> {
         let related = self
             .store
-            .relations(parent, kind, None, ANNOTATIONS_MAX)
+            .relations(parent, Some("m.annotation"), None, ANNOTATIONS_MAX)
             .await?;
-        let is_same = |other: &StoredEvent| {
+        Ok(related.iter().any(|other| {
             let relation = other.event.relates_to.as_ref();
             other.event.sender == session.user_id
                 && *other.event.kind == *draft.kind
-                && relation.and_then(|relation| relation.key.as_deref()) == Some(&*relates_to.key)
-        };
-        if !related.iter().any(is_same) {
-            return Ok(());
-        }
-        if let Some(name) = transaction
-            && let Some(_) = self.store.transaction(&name.clone().of(session)).await?
-        {
-            return Ok(());
-        }
-        let why = "You have reacted in this way already";
-        Err(MatrixError::new(400, "M_DUPLICATE_ANNOTATION", why).into())
+                && relation.and_then(|relation| relation.key.as_deref()) == Some(key)
+        }))
     }
 
     /// An alias that a room claims must name it (Client-Server API, "m.room.canonical_alias").
@@ -251,10 +385,30 @@ impl Server {
     }
 }
 
-fn is_invite(content: &RawValue) -> bool {
+/// How an event to be sent refers to another one.
+#[derive(Deserialize)]
+struct Relation {
+    rel_type: String,
+    event_id: String,
+    key: Option<Value>,
+}
+
+impl Relation {
+    fn of(draft: &Draft) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Content {
+            #[serde(rename = "m.relates_to")]
+            relates_to: Relation,
+        }
+        let content: Content = serde_json::from_str(draft.content.get()).ok()?;
+        Some(content.relates_to)
+    }
+}
+
+fn has_membership(content: &RawValue, membership: &str) -> bool {
     #[derive(Deserialize)]
     struct Member {
         membership: String,
     }
-    serde_json::from_str(content.get()).is_ok_and(|member: Member| member.membership == "invite")
+    serde_json::from_str(content.get()).is_ok_and(|member: Member| member.membership == membership)
 }

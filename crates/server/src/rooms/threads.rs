@@ -71,10 +71,6 @@ impl Server {
                 let (Some(root), Some(seq)) = (stored.event.thread_root(), stored.seq) else {
                     continue;
                 };
-                if list.roots.len() >= query.limit {
-                    list.next = Some(Seq(seq.0.saturating_add(1)));
-                    return Ok(list);
-                }
                 if !seen.insert(root.clone())
                     || !self
                         .is_newest_of_thread(reader, root, stored, up_to)
@@ -85,9 +81,15 @@ impl Server {
                 let Some(shown) = self.thread_root(reader, device_id, root).await? else {
                     continue;
                 };
-                if query.included == ThreadsIncluded::All || has_participated(&shown) {
-                    list.roots.push(shown);
+                if query.included == ThreadsIncluded::Participated && !has_participated(&shown) {
+                    continue;
                 }
+                if list.roots.len() >= query.limit {
+                    // There is more, beginning with this one.
+                    list.next = Some(Seq(seq.0.saturating_add(1)));
+                    return Ok(list);
+                }
+                list.roots.push(shown);
             }
             let Some(next) = replies.next else {
                 return Ok(list);

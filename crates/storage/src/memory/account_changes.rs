@@ -116,7 +116,10 @@ impl Data {
                 let device = (user_id, device_id);
                 for key in keys {
                     let name = (device.clone(), key.algorithm().to_owned());
-                    self.fallback_keys.insert(name, (key, false));
+                    let known = self.fallback_keys.get(&name);
+                    if known.is_none_or(|(known, _)| *known != key) {
+                        self.fallback_keys.insert(name, (key, false));
+                    }
                 }
             }
             AccountChange::FallbackKeyUsed {
@@ -146,6 +149,9 @@ impl Data {
             }
             AccountChange::DeviceListChanged(user_id) => {
                 self.device_lists.insert(user_id, position);
+            }
+            AccountChange::KeysChangedFor { viewer, user_id } => {
+                self.keys_for.insert((viewer, user_id), position);
             }
             AccountChange::SendToDevice(message) => {
                 let index = self.messages;

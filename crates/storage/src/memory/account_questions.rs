@@ -1,6 +1,6 @@
 //! Answers about accounts, encryption and files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lyceum_model::{
     AccountDataEntry, BackupSession, BackupVersion, Media, OneTimeKey, Position, Presence,
@@ -38,6 +38,9 @@ impl Data {
                     && selection
                         .is_admin
                         .is_none_or(|is_admin| user.is_admin == is_admin)
+                    && selection
+                        .is_locked
+                        .is_none_or(|is_locked| user.is_locked == is_locked)
                     && is_named(user)
             })
             .take(limit)
@@ -162,12 +165,19 @@ impl Data {
         })
     }
 
-    pub(super) fn device_list_changes(&self, from: Position, to: Position) -> Vec<OwnedUserId> {
-        let changed = self
-            .device_lists
-            .iter()
-            .filter(|(_, at)| from < **at && **at <= to);
-        changed.map(|(user_id, _)| user_id.clone()).collect()
+    pub(super) fn device_list_changes(
+        &self,
+        viewer: &UserId,
+        from: Position,
+        to: Position,
+    ) -> Vec<OwnedUserId> {
+        let for_all = self.device_lists.iter();
+        let for_viewer = self.keys_for.iter().filter(|((of, _), _)| of == viewer);
+        let for_viewer = for_viewer.map(|((_, user_id), at)| (user_id, at));
+        let changed = for_all.chain(for_viewer);
+        let changed = changed.filter(|(_, at)| from < **at && **at <= to);
+        let changed: BTreeSet<&OwnedUserId> = changed.map(|(user_id, _)| user_id).collect();
+        changed.into_iter().cloned().collect()
     }
 
     pub(super) fn to_device_waiting(
@@ -223,6 +233,24 @@ impl Data {
             })
             .cloned()
             .collect()
+    }
+
+    pub(super) fn named_bytes(&self, hashes: &[[u8; 32]]) -> Vec<[u8; 32]> {
+        let named: BTreeSet<[u8; 32]> = self
+            .media
+            .values()
+            .filter_map(|media| media.sha256)
+            .filter(|sha256| hashes.contains(sha256))
+            .collect();
+        named.into_iter().collect()
+    }
+
+    pub(super) fn quarantine_of(&self, sha256: &[u8; 32]) -> Option<OwnedUserId> {
+        let same = self
+            .media
+            .values()
+            .filter(|media| media.sha256.as_ref() == Some(sha256));
+        same.filter_map(|media| media.quarantined_by.clone()).min()
     }
 
     pub(super) fn media_selected(&self, page: &MediaPage) -> Vec<Media> {

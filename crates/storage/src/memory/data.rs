@@ -7,7 +7,7 @@ use lyceum_model::{
     AccessToken, AccountDataEntry, Alias, Appended, BackupSession, BackupVersion, Batch, Change,
     CrossSigningKey, Device, DeviceKeys, Event, Expect, KeySignature, Media, MediaChange, MediaId,
     OneTimeKey, Placement, Position, Presence, Receipt, ReceiptKind, RegistrationToken, RoomHead,
-    Seq, StateKey, Threepid, Ticket, TicketKind, Timestamp, ToDevice, TransactionId,
+    SentAs, Seq, StateKey, Threepid, Ticket, TicketKind, Timestamp, ToDevice, TransactionId,
     TransactionOutcome, UnreadCounts, User,
 };
 use ruma_common::{
@@ -57,6 +57,8 @@ pub(super) struct Data {
         OrdMap<(OwnedUserId, lyceum_model::CrossSigningUsage), CrossSigningKey>,
     pub(super) signatures: OrdMap<SignatureName, KeySignature>,
     pub(super) device_lists: OrdMap<OwnedUserId, Position>,
+    /// By viewer and whose keys they are.
+    pub(super) keys_for: OrdMap<(OwnedUserId, OwnedUserId), Position>,
     pub(super) to_device: OrdMap<(DeviceName, Position, u32), ToDevice>,
     pub(super) backups: OrdMap<(OwnedUserId, u64), Backup>,
     pub(super) backup_numbers: OrdMap<OwnedUserId, u64>,
@@ -87,6 +89,7 @@ pub(super) struct KnownEvent {
     pub(super) position: Position,
     pub(super) placement: Placement,
     pub(super) redacted_because: Option<OwnedEventId>,
+    pub(super) sent_as: Option<SentAs>,
     /// The state before it, if it is known.
     pub(super) state_before: Option<State>,
 }
@@ -109,9 +112,10 @@ impl Data {
         self.position.0 += 1;
         self.messages = 0;
         let mut appended = Vec::new();
+        let sent = batch.sent();
         for change in &batch.changes {
             match change {
-                Change::Room(change) => self.change_room(change, &mut appended)?,
+                Change::Room(change) => self.change_room(change, &sent, &mut appended)?,
                 Change::Account(change) => self.change_account(change),
                 Change::Media(change) => self.change_media(change),
                 Change::Setting { key, value } => {
@@ -149,6 +153,13 @@ impl Data {
                 .is_some_and(|room| room.heads.iter().map(|head| &head.event_id).eq(heads)),
             Expect::UserAbsent(user_id) => !self.users.contains_key(user_id),
             Expect::UserExists(user_id) => self.users.contains_key(user_id),
+            Expect::UserIs(user) => self.users.get(&user.user_id) == Some(&**user),
+            Expect::AccountData(user_id, room_id, kind, position) => {
+                let key = (user_id.clone(), room_id.clone(), kind.clone());
+                let entry = self.account_data.get(&key);
+                let entry = entry.filter(|entry| entry.content.is_some());
+                entry.map(|entry| entry.position) == *position
+            }
             Expect::AliasAbsent(alias) => !self.aliases.contains_key(alias),
             Expect::TransactionAbsent(id) => !self.transactions.contains_key(id),
             Expect::TicketExists(kind, key) => self.tickets.contains_key(&(*kind, key.clone())),
@@ -171,6 +182,9 @@ impl Data {
             Expect::NewestBackup(user_id, version) => {
                 self.backup(user_id, None).map(|backup| backup.version) == *version
             }
+            Expect::BackupEtag(user_id, version, etag) => self
+                .backup(user_id, Some(*version))
+                .is_some_and(|backup| backup.etag == *etag),
             Expect::RegistrationTokenUsed(token, completed) => self
                 .registration_tokens
                 .get(token)

@@ -1,10 +1,11 @@
 //! What changes about rooms do.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use imbl::{OrdMap, ordmap::DiffItem};
 use lyceum_model::{
-    Appended, Event, Membership, Placement, Position, RoomChange, RoomHeads, Seq, StateBefore,
+    Appended, Event, Membership, Placement, Position, RoomChange, RoomHeads, SentAs, Seq,
+    StateBefore,
 };
 use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
 use serde::Deserialize;
@@ -16,6 +17,7 @@ impl Data {
     pub(super) fn change_room(
         &mut self,
         change: &RoomChange,
+        sent: &BTreeMap<&EventId, SentAs>,
         appended: &mut Vec<Appended>,
     ) -> Result<(), StorageError> {
         match change {
@@ -38,7 +40,11 @@ impl Data {
                 placement,
                 state_before,
             } => {
+                let is_new = !self.events.contains_key(&event.id);
                 let seq = self.append(event, *placement, state_before)?;
+                if is_new && let Some(known) = self.events.get_mut(&event.id) {
+                    known.sent_as = sent.get(&*event.id).cloned();
+                }
                 appended.push(Appended {
                     event_id: event.id.clone(),
                     seq,
@@ -48,7 +54,8 @@ impl Data {
             RoomChange::Redact { redacted, because } => {
                 if let Some(known) = self.events.get_mut(&redacted.id) {
                     known.event = redacted.clone();
-                    known.redacted_because = Some(because.clone());
+                    let first = known.redacted_because.take();
+                    known.redacted_because = Some(first.unwrap_or_else(|| because.clone()));
                 }
             }
             RoomChange::Forget { room_id, user_id } => {
@@ -148,15 +155,16 @@ impl Data {
         if let Some(seq) = seq {
             room.timeline.insert(seq, (position, event.id.clone()));
         }
-        let (event, redacted_because) = match known {
-            Some(known) => (known.event, known.redacted_because),
-            None => (event.clone(), None),
+        let (event, redacted_because, sent_as) = match known {
+            Some(known) => (known.event, known.redacted_because, known.sent_as),
+            None => (event.clone(), None, None),
         };
         let known = KnownEvent {
             seq,
             position,
             placement,
             redacted_because,
+            sent_as,
             state_before,
             event,
         };

@@ -63,6 +63,7 @@ impl Data {
             position: known.position,
             placement: known.placement,
             redacted_because: redaction.map(|redaction| redaction.event.clone()),
+            sent_as: known.sent_as.clone(),
         })
     }
 
@@ -205,6 +206,15 @@ impl Data {
         rooms
             .flat_map(|(_, room)| room.receipts.values())
             .filter(|receipt| from < receipt.position && receipt.position <= to)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn receipts_of(&self, room_id: &RoomId, user_id: &UserId) -> Vec<Receipt> {
+        let room = self.rooms.get(room_id);
+        let receipts = room.into_iter().flat_map(|room| room.receipts.values());
+        receipts
+            .filter(|receipt| receipt.user_id == user_id)
             .cloned()
             .collect()
     }

@@ -171,7 +171,13 @@ impl World {
                 },
                 signature: chance.base64(86, false),
             }),
-            31 => AccountChange::DeviceListChanged(user_id),
+            31 => match chance.one_in(2) {
+                true => AccountChange::DeviceListChanged(user_id),
+                false => AccountChange::KeysChangedFor {
+                    viewer: keyed,
+                    user_id,
+                },
+            },
             32..=34 => {
                 self.messages
                     .push((keyed.clone(), device_id.clone(), self.newest + 1));

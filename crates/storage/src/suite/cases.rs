@@ -4,6 +4,7 @@ mod accounts;
 mod expects;
 mod keys;
 mod rooms;
+mod sweeps;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::{
     EngineFactory,
     world::{from_value, parsed, parsed_version},
 };
-use crate::{CommitError, Store};
+use crate::{CommitError, Store, Swept};
 
 /// Runs all cases, on one store; each speaks of its own rooms and users.
 pub(super) async fn run(factory: &dyn EngineFactory) {
@@ -28,6 +29,7 @@ pub(super) async fn run(factory: &dyn EngineFactory) {
     keys::run(&Case { store: &*store }).await;
     expects::run(&Case { store: &*store }).await;
     store.close().await.expect("the store closes");
+    sweeps::run(factory).await;
 }
 
 /// What the cases do with a store.
@@ -51,6 +53,16 @@ impl Case<'_> {
 
     async fn commit(&self, changes: impl IntoIterator<Item = Change>) -> Committed {
         self.try_commit(changes).await.expect("the batch is stored")
+    }
+
+    /// Sweeps so many steps; whether something was left to do.
+    async fn sweep(&self, steps: usize) -> bool {
+        for _ in 0..steps {
+            if self.store.sweep().await.expect("the sweep goes on") == Swept::Nothing {
+                return false;
+            }
+        }
+        true
     }
 
     /// A room in which alice has joined, with the places 1 to 3.

@@ -241,6 +241,12 @@ impl Questions<'_> {
             let answer = self.store.receipts(&ids, from, to).await;
             self.note(format!("receipts({ids:?}, {from:?}, {to:?})"), &answer);
         }
+        for room in rooms {
+            let user_id = self.chance.pick(&users()).clone();
+            let room_id = &room.room_id;
+            let answer = self.store.receipts_of(room_id, &user_id).await;
+            self.note(format!("receipts_of({room_id}, {user_id})"), &answer);
+        }
     }
 
     async fn ask_about_user(&mut self, user_id: &OwnedUserId) {
@@ -344,12 +350,11 @@ impl Questions<'_> {
         ];
         for part in parts {
             let limit = *self.chance.pick(&[1, 3, 100]);
-            let answer = store.search_users(part, limit).await;
-            self.note(format!("search_users({part:?}, {limit})"), &answer);
             let selection = UserSelection {
                 name_contains: (!self.chance.one_in(3)).then(|| part.to_owned()),
                 with_deactivated: self.chance.one_in(2),
                 is_admin: *self.chance.pick(&[None, Some(true), Some(false)]),
+                is_locked: *self.chance.pick(&[None, Some(true), Some(false)]),
             };
             let answer = store.user_count(selection.clone()).await;
             self.note(format!("user_count({selection:?})"), &answer);
@@ -391,8 +396,12 @@ impl Questions<'_> {
                 format!("presence_changes({from:?}, {to:?}, {limit})"),
                 &answer,
             );
-            let answer = store.device_list_changes(from, to).await;
-            self.note(format!("device_list_changes({from:?}, {to:?})"), &answer);
+            let viewer = self.chance.pick(&users()).clone();
+            let answer = store.device_list_changes(&viewer, from, to).await;
+            self.note(
+                format!("device_list_changes({viewer}, {from:?}, {to:?})"),
+                &answer,
+            );
         }
         let mut wanted: Vec<(OwnedUserId, OwnedDeviceId, String)> = Vec::new();
         for user_id in self.some_users() {
@@ -449,6 +458,13 @@ impl Questions<'_> {
 
     async fn ask_about_media(&mut self) {
         let store = self.store;
+        let hashes: Vec<[u8; 32]> = (0..=255).map(|byte| [byte; 32]).collect();
+        let named = store.named_bytes(&hashes).await;
+        self.note("named_bytes".to_owned(), &named);
+        for sha256 in named.iter().flatten().chain(hashes.first()) {
+            let by = store.quarantine_of(sha256).await;
+            self.note(format!("quarantine_of({})", sha256[0]), &by);
+        }
         for id in media() {
             self.note(format!("media({id:?})"), &store.media(&id).await);
         }

@@ -75,6 +75,9 @@ fn the_memory_engine_agrees_with_itself() {
     }
 }
 
+/// With how many seeds a planted bug is looked for: some show rarely.
+const PLANTED_SEEDS_MAX: u64 = 12;
+
 /// Changes a batch in one of the ways in which an engine might misunderstand it; the suite must
 /// notice each.
 #[test]
@@ -189,7 +192,7 @@ fn planted_bugs_are_found() {
         ("a stale batch is stored", |batch| batch.expects.clear()),
     ];
     for (name, bug) in bugs {
-        let found = SEEDS.into_iter().any(|seed| {
+        let found = (1..=PLANTED_SEEDS_MAX).any(|seed| {
             let factory = Memory {
                 bug: Some(bug),
                 ..Memory::default()

@@ -203,7 +203,7 @@ impl World {
 
     fn any_expect(&self, chance: &mut Chance) -> Expect {
         let user_id = chance.pick(&users()).clone();
-        match chance.below(14) {
+        match chance.below(17) {
             0 => Expect::UserAbsent(user_id),
             1 => Expect::UserExists(user_id),
             2 => Expect::AliasAbsent(chance.pick(&aliases()).clone()),
@@ -229,6 +229,12 @@ impl World {
                 chance.pick(&secrets()).clone(),
                 chance.below(2) as u64,
             ),
+            13 => {
+                let room_id = chance.pick(&self.rooms).room_id.clone();
+                let room_id = (!chance.one_in(2)).then_some(room_id);
+                Expect::AccountData(user_id, room_id, chance.pick(&kinds()).clone(), None)
+            }
+            14 => Expect::BackupEtag(user_id, 1, chance.below(3) as u64),
             _ => Expect::Setting(chance.pick(&settings()).clone(), None),
         }
     }
@@ -646,11 +652,12 @@ pub(super) fn parsed_version(version: &str) -> RoomVersionId {
 // What there may be; small numbers, so that things meet.
 
 /// Kinds of tickets.
-pub(super) const TICKETS: [TicketKind; 4] = [
+pub(super) const TICKETS: [TicketKind; 5] = [
     TicketKind::Login,
     TicketKind::InteractiveAuth,
     TicketKind::OpenId,
     TicketKind::RegistrationNonce,
+    TicketKind::Registered,
 ];
 /// How many tokens.
 pub(super) const TOKENS: usize = 12;

@@ -200,6 +200,7 @@ impl Apply<'_> {
             | AccountChange::PutCrossSigningKey(_)
             | AccountChange::PutSignature(_)
             | AccountChange::DeviceListChanged(_)
+            | AccountChange::KeysChangedFor { .. }
             | AccountChange::SendToDevice(_)
             | AccountChange::ToDeviceReceived { .. }
             | AccountChange::PutBackup(_)

@@ -76,7 +76,9 @@ impl Apply<'_> {
                          (who, device_id, algorithm, key_id, json, is_used) \
                          VALUES (?1, ?2, ?3, ?4, ?5, 0) \
                          ON CONFLICT (who, device_id, algorithm) DO UPDATE SET \
-                         key_id = excluded.key_id, json = excluded.json, is_used = 0",
+                         key_id = excluded.key_id, json = excluded.json, is_used = 0 \
+                         WHERE fallback_keys.key_id <> excluded.key_id \
+                         OR fallback_keys.json <> excluded.json",
                         params![user, device_id, key.algorithm(), &key.key_id, &key.json],
                     )?;
                 }
@@ -132,6 +134,15 @@ impl Apply<'_> {
                     "INSERT INTO device_lists (who, position) VALUES (?1, ?2) \
                      ON CONFLICT (who) DO UPDATE SET position = excluded.position",
                     params![user, self.position],
+                )?;
+            }
+            AccountChange::KeysChangedFor { viewer, user_id } => {
+                let viewer = self.ledger.user(self.sql, viewer)?;
+                let user = self.ledger.user(self.sql, user_id)?;
+                self.sql.execute(
+                    "INSERT INTO keys_for (viewer, who, position) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT (viewer, who) DO UPDATE SET position = excluded.position",
+                    params![viewer, user, self.position],
                 )?;
             }
             AccountChange::SendToDevice(message) => {

@@ -1,11 +1,12 @@
 //! Whether the facts hold on which a decision rested.
 
-use lyceum_model::Expect;
+use lyceum_model::{Expect, Position};
 use lyceum_storage::StorageError;
 use ruma_common::UserId;
 
 use super::Apply;
 use crate::{
+    questions::accounts,
     sql::{Param, params},
     transaction_key::{buckets, key_of},
 };
@@ -30,6 +31,31 @@ impl Apply<'_> {
             }
             Expect::UserExists(user_id) => {
                 self.of_user(user_id, "SELECT 1 FROM accounts WHERE who = ?1", None)
+            }
+            Expect::UserIs(user) => {
+                // Users made in this group are not written yet.
+                self.flush()?;
+                Ok(accounts::user(self.sql, &user.user_id)?.as_ref() == Some(&**user))
+            }
+            Expect::AccountData(user_id, room_id, kind, position) => {
+                let user = self.ledger.find_user(self.sql, user_id)?;
+                let room = match room_id {
+                    Some(room_id) => self.find_room(room_id)?.map(|entry| entry.number),
+                    None => Some(0),
+                };
+                let (Some(user), Some(room)) = (user, room) else {
+                    return Ok(position.is_none());
+                };
+                let row = self.sql.first(
+                    "SELECT position FROM account_data WHERE who = ?1 AND room = ?2 \
+                     AND kind = ?3 AND content IS NOT NULL",
+                    params![user, room, kind],
+                )?;
+                let set: Option<Position> = match row {
+                    Some(mut row) => Some(row.take(0)?),
+                    None => None,
+                };
+                Ok(set == *position)
             }
             Expect::AliasAbsent(alias) => Ok(!self
                 .sql
@@ -89,6 +115,16 @@ impl Apply<'_> {
                     None => None,
                 };
                 Ok(newest == *version)
+            }
+            Expect::BackupEtag(user_id, version, etag) => {
+                let Some(user) = self.ledger.find_user(self.sql, user_id)? else {
+                    return Ok(false);
+                };
+                self.sql.exists(
+                    "SELECT 1 FROM backups WHERE who = ?1 AND version = ?2 AND etag = ?3 \
+                     AND is_removed = 0",
+                    params![user, *version, etag.cast_signed()],
+                )
             }
             Expect::RegistrationTokenUsed(token, completed) => self.sql.exists(
                 "SELECT 1 FROM registration_tokens WHERE token = ?1 AND completed = ?2",

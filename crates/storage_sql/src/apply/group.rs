@@ -23,8 +23,9 @@ const ROOMS: Insert = Insert {
     conflict: "",
 };
 const EVENTS: Insert = Insert {
-    into: "events (number, hash, position, placement, state_before, state_after, link, body)",
-    columns: 8,
+    into: "events (number, hash, position, placement, state_before, state_after, link, body, \
+           sent_as)",
+    columns: 9,
     conflict: "",
 };
 const RELATIONS: Insert = Insert {
@@ -38,14 +39,16 @@ const TRANSACTIONS: Insert = Insert {
     conflict: "ON CONFLICT (bucket, key) DO NOTHING",
 };
 const ROOTS: Insert = Insert {
-    into: "state_roots (number, hash)",
-    columns: 2,
+    into: "state_roots (number, hash, sweep)",
+    columns: 3,
     conflict: "",
 };
 const NODES: Insert = Insert {
-    into: "state_nodes (hash, node)",
-    columns: 2,
-    conflict: "ON CONFLICT (hash) DO NOTHING",
+    into: "state_nodes (hash, node, sweep)",
+    columns: 3,
+    // A node that is there may be one that nothing reached until now: no sweep may take it.
+    conflict: "ON CONFLICT (hash) DO UPDATE SET sweep = excluded.sweep \
+               WHERE state_nodes.sweep < excluded.sweep",
 };
 const ROOM_HEADS: Insert = Insert {
     into: "room_heads (room, version, revision, heads, state, first_seq, last_seq, \
@@ -183,13 +186,14 @@ impl<'a> Apply<'a> {
         }
         self.sql.insert(&ROOMS, &values)?;
         values.clear();
+        let sweep = self.ledger.counters.sweep;
         for (hash, node) in &pending.nodes {
-            values.extend_from_slice(params![&hash.0, &node[..]]);
+            values.extend_from_slice(params![&hash.0, &node[..], sweep]);
         }
         self.sql.insert(&NODES, &values)?;
         values.clear();
         for (number, hash) in &pending.roots {
-            values.extend_from_slice(params![*number, &hash.0]);
+            values.extend_from_slice(params![*number, &hash.0, sweep]);
         }
         self.sql.insert(&ROOTS, &values)?;
         values.clear();
@@ -202,7 +206,8 @@ impl<'a> Apply<'a> {
                 event.state_before,
                 event.state_after,
                 event.link,
-                &*event.body
+                &*event.body,
+                event.sent_as.as_ref()
             ]);
         }
         self.sql.insert(&EVENTS, &values)?;

@@ -1,19 +1,19 @@
 //! What changes about rooms do.
 
-use std::{slice, sync::Arc};
+use std::{collections::BTreeMap, slice, sync::Arc};
 
 use lyceum_model::{
-    Appended, Event, Placement, RoomChange, Seq, StateBefore, Timestamp, TransactionId,
+    Appended, Event, Placement, RoomChange, SentAs, Seq, StateBefore, Timestamp, TransactionId,
     TransactionOutcome,
 };
 use lyceum_storage::StorageError;
 use ruma_common::{EventId, OwnedEventId, OwnedUserId, RoomId};
 
-use super::Apply;
+use super::{Apply, upkeep::EventRows};
 use crate::{
     event_body::put_id,
-    event_number::{aside, bounds, in_timeline, room_of},
-    event_rows::{hash_of, placement_code, rows_by_id},
+    event_number::{aside, in_timeline, room_of},
+    event_rows::{hash_of, placement_code, rows_by_id, sent_as_bytes},
     ledger::{NewEvent, NewRelation, NewTransaction, Place, RoomEntry, RoomRow, room_columns},
     sql::params,
     transaction_key::{bucket_of, buckets, key_of},
@@ -24,6 +24,7 @@ impl Apply<'_> {
         &mut self,
         change: &RoomChange,
         bodies: &mut slice::Iter<'_, Arc<[u8]>>,
+        sent: &BTreeMap<&EventId, SentAs>,
         appended: &mut Vec<Appended>,
     ) -> Result<(), StorageError> {
         match change {
@@ -41,8 +42,8 @@ impl Apply<'_> {
                 placement,
                 state_before,
             } => {
-                let body = next_body(bodies)?;
-                let seq = self.append(event, *placement, state_before, body)?;
+                let form = (next_body(bodies)?, sent.get(&*event.id).map(sent_as_bytes));
+                let seq = self.append(event, *placement, state_before, form)?;
                 appended.push(Appended {
                     event_id: event.id.clone(),
                     seq,
@@ -185,7 +186,7 @@ impl Apply<'_> {
                 state_after: row.state_after,
                 link: row.link,
             });
-            self.ledger.places.insert(event_id.to_owned(), place);
+            self.ledger.note_place(event_id.to_owned(), place);
         }
         Ok(())
     }
@@ -195,7 +196,7 @@ impl Apply<'_> {
         event: &Arc<Event>,
         placement: Placement,
         state_before: &StateBefore,
-        body: Arc<[u8]>,
+        (body, sent_as): (Arc<[u8]>, Option<Vec<u8>>),
     ) -> Result<Option<Seq>, StorageError> {
         let known = self.place(&event.id)?;
         if let Some(known) = &known {
@@ -255,6 +256,7 @@ impl Apply<'_> {
                     state_after,
                     link: None,
                     body,
+                    sent_as,
                 });
                 self.ledger.fresh.insert(number, Arc::clone(event));
                 Place {
@@ -267,7 +269,7 @@ impl Apply<'_> {
                 }
             }
         };
-        self.ledger.places.insert(event.id.clone(), Some(place));
+        self.ledger.note_place(event.id.clone(), Some(place));
         // A promoted event may have been redacted meanwhile; its relation counts as it is stored.
         let stored = match known {
             Some(known) => self.events(&[known.number])?.remove(&known.number),
@@ -316,6 +318,7 @@ impl Apply<'_> {
                 state_after: None,
                 link: Some(place.number),
                 body: Arc::default(),
+                sent_as: None,
             });
         }
         Ok(place)
@@ -348,11 +351,11 @@ impl Apply<'_> {
         )?;
         self.sql.execute(
             "INSERT INTO redactions (number, because) VALUES (?1, ?2) \
-             ON CONFLICT (number) DO UPDATE SET because = excluded.because",
+             ON CONFLICT (number) DO NOTHING",
             params![place.number, because],
         )?;
         self.ledger.fresh.insert(place.number, Arc::clone(redacted));
-        self.ledger.places.insert(redacted.id.clone(), Some(place));
+        self.ledger.note_place(redacted.id.clone(), Some(place));
         Ok(())
     }
 
@@ -431,72 +434,66 @@ impl Apply<'_> {
         let (room, last_seq) = (*room, row.last_seq);
         let heads: Vec<OwnedEventId> = row.heads.iter().map(|head| head.event_id.clone()).collect();
         self.flush()?;
+        self.find_places(&event_ids.iter().map(|id| &**id).collect::<Vec<_>>())?;
+        let mut places: Vec<(&OwnedEventId, Place, Seq)> = Vec::with_capacity(event_ids.len());
         for event_id in event_ids {
             let Some(place) = self.place(event_id)? else {
                 continue;
             };
             let seq = place.seq().filter(|seq| (1..last_seq).contains(&seq.0));
-            let Some(seq) = seq.filter(|_| room_of(place.number) == room) else {
+            if let Some(seq) = seq
+                && room_of(place.number) == room
+                && !heads.contains(event_id)
+            {
+                places.push((event_id, place, seq));
+            }
+        }
+        let numbers: Vec<i64> = places.iter().map(|(_, place, _)| place.number).collect();
+        let events = self.events(&numbers)?;
+        let mut rows = EventRows::default();
+        for (event_id, place, seq) in places {
+            let Some(event) = events.get(&place.number) else {
                 continue;
             };
-            let Some(event) = self.events(&[place.number])?.remove(&place.number) else {
-                continue;
-            };
-            if event.state_key.is_some() || heads.contains(event_id) {
+            if event.state_key.is_some() {
                 continue;
             }
-            for number in [Some(place.number), place.link].into_iter().flatten() {
-                self.sql
-                    .execute("DELETE FROM events WHERE number = ?1", params![number])?;
-            }
-            self.sql.execute(
-                "DELETE FROM redactions WHERE number = ?1",
-                params![place.number],
-            )?;
+            rows.numbers.push(place.number);
+            rows.numbers.extend(place.link);
             if let Some(relation) = &event.relates_to {
-                self.sql.execute(
-                    "DELETE FROM relations WHERE parent = ?1 AND seq = ?2 AND number = ?3",
-                    params![hash_of(&relation.parent), seq.0, place.number],
-                )?;
+                rows.relates(&relation.parent, seq);
             }
             self.ledger.fresh.remove(&place.number);
-            self.ledger.places.insert(event_id.clone(), None);
+            self.ledger.note_place(event_id.clone(), None);
         }
-        Ok(())
+        if !rows.numbers.is_empty() {
+            self.ledger.counters.removals += 1;
+        }
+        self.drop_event_rows(&rows)
     }
 
+    /// The room is not found any more; its rows go when there is time.
     fn purge(&mut self, room_id: &RoomId) -> Result<(), StorageError> {
         let Some(room) = self.find_room(room_id)?.map(|entry| entry.number) else {
             return Ok(());
         };
         self.flush()?;
-        let (first, last) = bounds(room);
-        for sql in [
-            "DELETE FROM redactions WHERE number BETWEEN ?1 AND ?2",
-            "DELETE FROM events WHERE number BETWEEN ?1 AND ?2",
-        ] {
-            self.sql.execute(sql, params![first, last])?;
-        }
         self.sql.execute(
-            "DELETE FROM relations WHERE number BETWEEN ?1 AND ?2",
-            params![first, last],
+            "INSERT INTO purged_rooms (room, room_id) VALUES (?1, ?2)",
+            params![room, room_id],
         )?;
         for sql in [
+            "DELETE FROM rooms WHERE number = ?1",
             "DELETE FROM room_heads WHERE room = ?1",
-            "DELETE FROM memberships WHERE room = ?1",
             "DELETE FROM aliases WHERE room = ?1",
             "DELETE FROM typing WHERE room = ?1",
-            "DELETE FROM receipts WHERE room = ?1",
-            "DELETE FROM unread WHERE room = ?1",
-            "DELETE FROM account_data WHERE room = ?1",
         ] {
             self.sql.execute(sql, params![room])?;
         }
+        self.ledger.counters.removals += 1;
         self.ledger.places.clear();
         self.ledger.fresh.clear();
-        if let Some(entry) = self.ledger.rooms.get_mut(room_id) {
-            entry.row = None;
-        }
+        self.ledger.rooms.remove(room_id);
         Ok(())
     }
 }

@@ -96,11 +96,22 @@ impl Apply<'_> {
             return Ok(*number);
         }
         let row = self.sql.first(
-            "SELECT number FROM state_roots WHERE hash = ?1",
+            "SELECT number, sweep FROM state_roots WHERE hash = ?1",
             params![&hash.0],
         )?;
+        let sweep = self.ledger.counters.sweep;
         let number = match row {
-            Some(mut row) => row.take(0)?,
+            Some(mut row) => {
+                let number: i64 = row.take(0)?;
+                if row.take::<i64>(1)? < sweep {
+                    // Nothing may have reached it until now: no sweep may take it.
+                    self.sql.execute(
+                        "UPDATE state_roots SET sweep = ?2 WHERE number = ?1",
+                        params![number, sweep],
+                    )?;
+                }
+                number
+            }
             None => {
                 self.ledger.counters.roots += 1;
                 self.ledger

@@ -50,12 +50,14 @@ pub(crate) fn user(sql: &mut dyn Sql, user_id: &UserId) -> Result<Option<User>, 
     row.map(to_user).transpose()
 }
 
-/// The accounts of a selection: ?1 deactivated ones too, ?2 admins or not, ?3 part of the name.
+/// The accounts of a selection: ?1 deactivated ones too, ?2 admins or not, ?3 part of the name, ?4
+/// locked or not.
 macro_rules! selected {
     () => {
         " FROM users u JOIN accounts a ON a.who = u.number \
          WHERE (CAST(?1 AS BIGINT) = 1 OR a.is_deactivated = 0) \
          AND (CAST(?2 AS BIGINT) IS NULL OR a.is_admin = ?2) \
+         AND (CAST(?4 AS BIGINT) IS NULL OR a.is_locked = ?4) \
          AND (CAST(?3 AS TEXT) IS NULL OR a.id_folded LIKE ?3 ESCAPE '\\' OR EXISTS \
          (SELECT 1 FROM profiles p WHERE p.who = a.who AND p.field = 'displayname' \
          AND p.folded LIKE ?3 ESCAPE '\\'))"
@@ -74,12 +76,13 @@ pub(crate) fn users(sql: &mut dyn Sql, page: &UserPage) -> Result<Vec<User>, Sto
             "SELECT ",
             user_columns!(),
             selected!(),
-            " AND u.user_id > ?4 ORDER BY u.user_id LIMIT ?5"
+            " AND u.user_id > ?5 ORDER BY u.user_id LIMIT ?6"
         ),
         params![
             selection.with_deactivated,
             selection.is_admin,
             part.as_ref(),
+            selection.is_locked,
             after,
             page.limit
         ],
@@ -100,30 +103,11 @@ pub(crate) fn user_count(
         params![
             selection.with_deactivated,
             selection.is_admin,
-            part.as_ref()
+            part.as_ref(),
+            selection.is_locked
         ],
     )?;
     Ok(count.cast_unsigned())
-}
-
-pub(crate) fn search_users(
-    sql: &mut dyn Sql,
-    term: &str,
-    limit: usize,
-) -> Result<Vec<OwnedUserId>, StorageError> {
-    let selection = UserSelection {
-        name_contains: Some(term.to_owned()),
-        ..UserSelection::default()
-    };
-    let users = users(
-        sql,
-        &UserPage {
-            selection,
-            after: None,
-            limit,
-        },
-    )?;
-    Ok(users.into_iter().map(|user| user.user_id).collect())
 }
 
 pub(crate) fn profiles(
@@ -267,7 +251,8 @@ pub(crate) fn account_data(
         "SELECT r.room_id, d.kind, d.content, d.position FROM account_data d \
          LEFT JOIN rooms r ON r.number = d.room \
          WHERE d.who = (SELECT number FROM users WHERE user_id = ?1) \
-         AND d.position > ?2 AND d.position <= ?3",
+         AND d.position > ?2 AND d.position <= ?3 \
+         AND (d.room = 0 OR r.number IS NOT NULL)",
         params![user_id, from, to],
     )?;
     let mut entries = rows

@@ -183,13 +183,17 @@ pub(crate) fn signatures(
 
 pub(crate) fn device_list_changes(
     sql: &mut dyn Sql,
+    viewer: &UserId,
     from: Position,
     to: Position,
 ) -> Result<Vec<OwnedUserId>, StorageError> {
     let rows = sql.query(
         "SELECT u.user_id FROM device_lists d JOIN users u ON u.number = d.who \
-         WHERE d.position > ?1 AND d.position <= ?2 ORDER BY u.user_id",
-        params![from, to],
+         WHERE d.position > ?1 AND d.position <= ?2 \
+         UNION SELECT u.user_id FROM keys_for k JOIN users u ON u.number = k.who \
+         WHERE k.viewer = (SELECT v.number FROM users v WHERE v.user_id = ?3) \
+         AND k.position > ?1 AND k.position <= ?2 ORDER BY 1",
+        params![from, to, viewer],
     )?;
     rows.into_iter().map(|mut row| row.take(0)).collect()
 }

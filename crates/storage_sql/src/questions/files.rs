@@ -2,9 +2,12 @@
 
 use lyceum_model::{Media, MediaId, Timestamp};
 use lyceum_storage::{MediaPage, StorageError};
-use ruma_common::UserId;
+use ruma_common::{OwnedUserId, UserId};
 
-use crate::sql::{Row, Sql, params};
+use crate::{
+    event_rows::ROWS_MAX,
+    sql::{Param, Row, Sql, params},
+};
 
 macro_rules! media_columns {
     () => {
@@ -72,6 +75,40 @@ pub(crate) fn media_list(sql: &mut dyn Sql, page: &MediaPage) -> Result<Vec<Medi
         )?,
     };
     rows.into_iter().map(to_media).collect()
+}
+
+pub(crate) fn named_bytes(
+    sql: &mut dyn Sql,
+    hashes: &[[u8; 32]],
+) -> Result<Vec<[u8; 32]>, StorageError> {
+    let mut named = Vec::new();
+    for hashes in hashes.chunks(ROWS_MAX) {
+        let names: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
+        let rows = sql.query(
+            "SELECT DISTINCT sha256 FROM media WHERE sha256 IN (?1[x])",
+            &[Param::Blobs(&names)],
+        )?;
+        for mut row in rows {
+            named.push(row.take(0)?);
+        }
+    }
+    named.sort_unstable();
+    named.dedup();
+    Ok(named)
+}
+
+pub(crate) fn quarantine_of(
+    sql: &mut dyn Sql,
+    sha256: &[u8; 32],
+) -> Result<Option<OwnedUserId>, StorageError> {
+    let row = sql.first(
+        "SELECT MIN(quarantined_by) FROM media WHERE sha256 = ?1",
+        params![sha256],
+    )?;
+    match row {
+        Some(mut row) => row.take(0),
+        None => Ok(None),
+    }
 }
 
 pub(crate) fn pending_uploads(

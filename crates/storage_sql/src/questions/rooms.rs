@@ -470,22 +470,8 @@ pub(crate) fn receipts(
              WHERE r.room_id IN (?1[]) AND c.position > ?2 AND c.position <= ?3",
             params![&texts(room_ids), from, to],
         )?;
-        for mut row in rows {
-            let kind: i64 = row.take(2)?;
-            let thread: String = row.take(3)?;
-            receipts.push(Receipt {
-                room_id: row.take(0)?,
-                user_id: row.take(1)?,
-                kind: if kind == 0 {
-                    ReceiptKind::Read
-                } else {
-                    ReceiptKind::ReadPrivate
-                },
-                thread: thread.strip_prefix('=').map(ToOwned::to_owned),
-                event_id: row.take(4)?,
-                at: row.take(5)?,
-                position: row.take(6)?,
-            });
+        for row in rows {
+            receipts.push(to_receipt(row)?);
         }
     }
     receipts.sort_by(|a: &Receipt, b: &Receipt| {
@@ -493,6 +479,41 @@ pub(crate) fn receipts(
             .cmp(&(&b.room_id, &b.user_id, b.kind, &b.thread))
     });
     Ok(receipts)
+}
+
+pub(crate) fn receipts_of(
+    sql: &mut dyn Sql,
+    room_id: &RoomId,
+    user_id: &UserId,
+) -> Result<Vec<Receipt>, StorageError> {
+    let rows = sql.query(
+        "SELECT r.room_id, u.user_id, c.kind, c.thread, c.event, c.at, c.position \
+         FROM rooms r JOIN users u ON u.user_id = ?2 \
+         JOIN receipts c ON c.room = r.number AND c.who = u.number WHERE r.room_id = ?1",
+        params![room_id, user_id],
+    )?;
+    let receipts: Result<Vec<Receipt>, StorageError> = rows.into_iter().map(to_receipt).collect();
+    let mut receipts = receipts?;
+    receipts.sort_by(|a, b| (a.kind, &a.thread).cmp(&(b.kind, &b.thread)));
+    Ok(receipts)
+}
+
+fn to_receipt(mut row: Row) -> Result<Receipt, StorageError> {
+    let kind: i64 = row.take(2)?;
+    let thread: String = row.take(3)?;
+    Ok(Receipt {
+        room_id: row.take(0)?,
+        user_id: row.take(1)?,
+        kind: if kind == 0 {
+            ReceiptKind::Read
+        } else {
+            ReceiptKind::ReadPrivate
+        },
+        thread: thread.strip_prefix('=').map(ToOwned::to_owned),
+        event_id: row.take(4)?,
+        at: row.take(5)?,
+        position: row.take(6)?,
+    })
 }
 
 pub(crate) fn changes_for(

@@ -10,6 +10,8 @@ mod messages;
 mod postgres_nodes;
 mod postgres_server;
 mod postgres_suite;
+mod postgres_tls;
 mod sqlite_crash;
 mod sqlite_disk;
 mod sqlite_suite;
+mod sweep;

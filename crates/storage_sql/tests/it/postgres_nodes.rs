@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use lyceum_model::{Batch, Change, Expect, Position, Seq, Touch};
 use lyceum_storage::{CommitError, Published, Store};
-use lyceum_storage_sql::{PostgresOptions, PostgresStore};
+use lyceum_storage_sql::PostgresStore;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
     messages::{make_room, message, room_id},
-    postgres_server::{drop_database, new_database},
+    postgres_server::{drop_database, new_database, two_readers},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ struct Node {
 
 impl Node {
     fn open(url: &str) -> Self {
-        let store = PostgresStore::open(url, PostgresOptions { readers: 2 }).unwrap();
+        let store = PostgresStore::open(url, &two_readers()).unwrap();
         let told: Arc<Mutex<Vec<Published>>> = Arc::default();
         let was_told = Arc::new(Notify::new());
         let (listener, notify) = (Arc::clone(&told), Arc::clone(&was_told));

@@ -1,5 +1,6 @@
 //! Databases for tests on the server that `LYCEUM_TEST_POSTGRES` names.
 
+use lyceum_storage_sql::PostgresOptions;
 use tokio_postgres::NoTls;
 
 /// A new database on the test server; `None` if PostgreSQL is not to be tested.
@@ -33,6 +34,14 @@ pub(crate) async fn new_database(name: &str) -> Option<String> {
     connection.await.unwrap().unwrap();
     let (address, _) = server.rsplit_once('/').unwrap();
     Some(format!("{address}/{name}"))
+}
+
+/// Few connections, for there are many tests.
+pub(crate) fn two_readers() -> PostgresOptions {
+    PostgresOptions {
+        readers: 2,
+        ..PostgresOptions::default()
+    }
 }
 
 /// Removes a database that a test made.

@@ -10,10 +10,10 @@ use lyceum_storage::{
     Store,
     suite::{self, EngineFactory},
 };
-use lyceum_storage_sql::{PostgresOptions, PostgresStore};
+use lyceum_storage_sql::PostgresStore;
 use tokio::sync::Mutex;
 
-use crate::postgres_server::{drop_database, new_database};
+use crate::postgres_server::{drop_database, new_database, two_readers};
 
 /// Keeps the stores and their databases as long as the test runs.
 struct Postgres {
@@ -32,7 +32,7 @@ impl Postgres {
     }
 
     async fn keep(&self, url: String) -> Arc<dyn Store> {
-        let store = Arc::new(PostgresStore::open(&url, PostgresOptions { readers: 2 }).unwrap());
+        let store = Arc::new(PostgresStore::open(&url, &two_readers()).unwrap());
         self.known.lock().await.push((Arc::clone(&store), url));
         store
     }

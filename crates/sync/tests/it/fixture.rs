@@ -94,6 +94,7 @@ pub(crate) fn stored(event: &Arc<Event>, seq: i64) -> StoredEvent {
         position: Position(1),
         placement: Placement::Timeline,
         redacted_because: None,
+        sent_as: None,
     }
 }
 

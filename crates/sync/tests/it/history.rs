@@ -102,7 +102,7 @@ fn state_and_members() {
         ])),
         json!({"joined": {
             "@a:x": {"avatar_url": "mxc://x/y", "display_name": "A \"1\""},
-            "@b:x": {},
+            "@b:x": {"avatar_url": null, "display_name": null},
         }}),
     );
 }

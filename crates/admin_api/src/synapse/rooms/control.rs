@@ -7,12 +7,17 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Refusal, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Refusal, Segments, json};
 use lyceum_model::MatrixError;
-use ruma_common::OwnedRoomId;
-use serde_json::{Map, Value, json};
+use ruma_common::{OwnedRoomId, UserId};
+use serde_json::{Value, json};
 
-use super::super::{done, join::room_or_alias, refused, room_id, user_id, v1};
+use super::super::{
+    done,
+    join::room_or_alias,
+    object::{Object, ObjectOrNothing, required},
+    refused, room_id, v1,
+};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/rooms/{room_id}/block", get(is_blocked).put(block));
@@ -45,13 +50,11 @@ async fn block(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     let room_id = room_id(&named)?;
-    let block = match body.get("block") {
-        Some(Value::Bool(block)) => *block,
-        None => return Err(MatrixError::missing_param("Missing params: ['block']").into()),
-        Some(_) => return Err(MatrixError::bad_json("Param 'block' must be a boolean.").into()),
+    let Value::Bool(block) = required(&body, "block")? else {
+        return Err(MatrixError::bad_json("Param 'block' must be a boolean.").into());
     };
     let by = block.then_some(&*admin.user_id);
     app.server.block_room(&room_id, by).await?;
@@ -62,12 +65,16 @@ async fn make_room_admin(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
     let room = room_or_alias(&named)?;
     let user_id = match body.get("user_id") {
         None => admin.user_id.clone(),
-        Some(named) => user_id(named.as_str().unwrap_or_default())?,
+        Some(named) => {
+            let named = named.as_str().unwrap_or_default();
+            let why = || MatrixError::unknown(format!("Not a valid user_id: {named}"));
+            UserId::parse(named).map_err(|_| why())?
+        }
     };
     app.server
         .make_room_admin(&room, &user_id)
@@ -90,7 +97,6 @@ async fn heads(
 ) -> Answer {
     let room_id = resolved(&app, &named).await?;
     let heads = app.server.room_heads(&room_id).await?;
-    let heads = heads.ok_or_else(|| MatrixError::not_found("Room not found"))?;
     let ids: Vec<_> = heads.iter().map(|head| head.event_id.clone()).collect();
     let results: Vec<Value> = app
         .server

@@ -7,16 +7,16 @@ use axum::{
     extract::State,
     routing::{delete, get},
 };
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Segments, json};
 use lyceum_model::MatrixError;
 use lyceum_server::administration::{
-    jobs::{Job, JobStatus, Work},
+    jobs::{Job, Work},
     room_deletion::DeletionWish,
 };
 use ruma_common::{OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
 
-use super::super::{refused, room_id, v2};
+use super::super::{object::Object, refused, room_id, v2};
 
 /// What the room of a notice is called, and what is said there, as Synapse has it.
 const ROOM_NAME: &str = "Content Violation Notification";
@@ -42,10 +42,10 @@ pub(super) async fn delete_now(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
-    let room_id = room_id(&named)?;
     let wish = wish_of(&body, &admin.user_id)?;
+    let room_id = room_id(&named)?;
     let done = app.server.delete_room(&room_id, wish, |_| async {}).await;
     Ok(json(&done.map_err(refused)?))
 }
@@ -54,23 +54,19 @@ async fn begin(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
-    let room_id = room_id(&named)?;
     let wish = wish_of(&body, &admin.user_id)?;
+    let room_id = room_id(&named)?;
     if let Some(maker) = &wish.new_room_user_id
         && !app.server.is_local(maker)
     {
         return Err(MatrixError::unknown(format!("User must be our own: {maker}")).into());
     }
-    let is_known = app.server.rooms.room(&room_id).await?.is_some();
-    if !is_known && !wish.block {
-        return Err(MatrixError::not_found(format!("Unknown room id {room_id}")).into());
-    }
     for job in app.server.jobs().await? {
         let is_same =
             matches!(&job.work, Work::DeleteRoom { room_id: other, .. } if *other == room_id);
-        if is_same && matches!(job.status, JobStatus::Scheduled | JobStatus::Active) {
+        if is_same && !job.status.is_final() {
             let why = format!("Purge already in progress for {room_id}");
             return Err(MatrixError::unknown(why).into());
         }
@@ -137,8 +133,8 @@ fn wish_of(body: &Map<String, Value>, by: &UserId) -> Result<DeletionWish, Matri
     let switch = |key: &str, default: bool| match body.get(key) {
         None => Ok(default),
         Some(Value::Bool(value)) => Ok(*value),
-        Some(other) => Err(MatrixError::bad_json(format!(
-            "Param '{key}' must be a boolean, if given, got {other}"
+        Some(_) => Err(MatrixError::bad_json(format!(
+            "Param '{key}' must be a boolean, if given"
         ))),
     };
     let text = |key: &str, default: &str| {
@@ -149,7 +145,7 @@ fn wish_of(body: &Map<String, Value>, by: &UserId) -> Result<DeletionWish, Matri
         None | Some(Value::Null) => None,
         Some(value) => {
             let text = value.as_str().unwrap_or_default();
-            let why = || MatrixError::invalid_param(format!("Expected a user ID, got {text:?}"));
+            let why = || MatrixError::unknown(format!("User must be our own: {text}"));
             Some(UserId::parse(text).map_err(|_| why())?)
         }
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
-use lyceum_edge::{AdminRequester, Answer, App, Query, Refusal, Segments, json, json_bytes};
+use lyceum_edge::{AdminRequester, Answer, App, Refusal, Segments, json, json_bytes};
 use lyceum_model::{MatrixError, Seq, StoredEvent, Timestamp};
 use lyceum_server::{
     Server,
@@ -19,10 +19,9 @@ use lyceum_sync::{
     token::{PageToken, SyncToken, TimelineToken},
 };
 use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{refused, room_id, v1};
+use super::super::{paging, parameters::Parameters, refused, room_looked_at, v1};
 
 /// How many events an answer has if nobody says.
 const LIMIT_DEFAULT: usize = 10;
@@ -55,7 +54,7 @@ async fn members(
     admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
+    let reader = reader(&app, &admin.user_id, &room_looked_at(&named)?).await?;
     let members: Vec<_> = reader
         .room
         .state
@@ -65,24 +64,19 @@ async fn members(
     Ok(json(&json!({ "total": members.len(), "members": members })))
 }
 
-#[derive(Deserialize)]
-struct StateFilter {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-}
-
 async fn state(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(filter): Query<StateFilter>,
+    parameters: Parameters,
 ) -> Answer {
-    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
+    let wanted = parameters.text("type").filter(|kind| !kind.is_empty());
+    let reader = reader(&app, &admin.user_id, &room_looked_at(&named)?).await?;
     let events: Vec<ShownEvent> = reader
         .room
         .state
         .iter()
-        .filter(|event| filter.kind.as_ref().is_none_or(|kind| *kind == *event.kind))
+        .filter(|event| wanted.is_none_or(|kind| *kind == *event.kind))
         .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
         .collect();
     let form = EventForm::new(app.server.clock.now());
@@ -92,41 +86,46 @@ async fn state(
     Ok(json_bytes(StatusCode::OK, body))
 }
 
-#[derive(Deserialize)]
-struct Stretch {
-    from: Option<String>,
-    to: Option<String>,
-    dir: Option<String>,
-    limit: Option<usize>,
-    filter: Option<String>,
-}
-
 async fn messages(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(stretch): Query<Stretch>,
+    parameters: Parameters,
 ) -> Answer {
     let server = &app.server;
-    let direction = direction_of(stretch.dir.as_deref())?;
-    let filter = filter_of(stretch.filter.as_deref())?;
-    let limit = match stretch.limit {
-        Some(limit) => limit.min(LIMIT_MAX),
-        None => filter.limit(LIMIT_DEFAULT, LIMIT_MAX),
+    let direction = direction_of(&parameters)?;
+    let from = token_of(&parameters, "from")?;
+    let to = token_of(&parameters, "to")?;
+    let limit = limit_of(&parameters)?;
+    let filter = filter_of(&parameters)?;
+    let limit = limit.unwrap_or_else(|| filter.limit(LIMIT_DEFAULT, LIMIT_MAX));
+    let reader = match RoomId::parse(&named) {
+        Ok(room_id) => server.admin_reader(&admin.user_id, &room_id).await?,
+        Err(_) => None,
     };
-    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
     let position = server.feed.position();
-    let start = match (&stretch.from, direction) {
-        (Some(from), _) => token_of(from)?,
+    let start = match (from, direction) {
+        (Some(from), _) => from,
         (None, Direction::Backward) => PageToken::Sync(SyncToken(position)),
         (None, Direction::Forward) => PageToken::Timeline(TimelineToken {
             position,
             seq: Seq(i64::MIN + 1),
         }),
     };
+    let Some(reader) = reader else {
+        // A room that is not known has no events.
+        let body = messages_json(&Messages {
+            form: EventForm::new(server.clock.now()),
+            start,
+            end: None,
+            chunk: Vec::new(),
+            state: Vec::new(),
+        });
+        return Ok(json_bytes(StatusCode::OK, body));
+    };
     let from = seq_of(server, &reader.room.room_id, start).await?;
-    let until = match &stretch.to {
-        Some(to) => Some(seq_of(server, &reader.room.room_id, token_of(to)?).await?),
+    let until = match to {
+        Some(to) => Some(seq_of(server, &reader.room.room_id, to).await?),
         None => None,
     };
     let shown = server
@@ -154,17 +153,18 @@ async fn context(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments((named, event)): Segments<(String, String)>,
-    Query(stretch): Query<Stretch>,
+    parameters: Parameters,
 ) -> Answer {
     let server = &app.server;
-    let filter = filter_of(stretch.filter.as_deref())?;
-    let limit = stretch.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let limit = limit_of(&parameters)?.unwrap_or(LIMIT_DEFAULT);
+    let filter = filter_of(&parameters)?;
     let event_id = event_id(&event)?;
-    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
-    let (stored, membership) = server
-        .event_for(&reader, &event_id)
-        .await
-        .map_err(refused)?;
+    let reader = reader(&app, &admin.user_id, &room_looked_at(&named)?).await?;
+    let found = server.event_for(&reader, &event_id).await;
+    let (stored, membership) = found.map_err(|error| match MatrixError::from(error) {
+        error if error.status == 404 => MatrixError::not_found("Event not found."),
+        error => error,
+    })?;
     let seq = stored.seq.unwrap_or_default();
     let position = server.feed.position();
     let before = server
@@ -219,24 +219,20 @@ async fn context(
     Ok(json_bytes(StatusCode::OK, body))
 }
 
-#[derive(Deserialize)]
-struct Moment {
-    ts: Option<i64>,
-    dir: Option<String>,
-}
-
 async fn timestamp_to_event(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(moment): Query<Moment>,
+    parameters: Parameters,
 ) -> Answer {
-    let why = "Missing required integer query parameter 'ts'";
-    let at = moment.ts.ok_or_else(|| MatrixError::missing_param(why))?;
-    let direction = direction_of(moment.dir.as_deref())?;
-    let reader = reader(&app, &admin.user_id, &room_id(&named)?).await?;
-    let since = Timestamp(u64::try_from(at).unwrap_or(0));
-    let Some(event) = app.server.event_by_time(&reader, since, direction).await? else {
+    let at = parameters.required_integer("ts")?;
+    let direction = direction_of(&parameters)?;
+    let reader = reader(&app, &admin.user_id, &room_looked_at(&named)?).await?;
+    let Some(event) = app
+        .server
+        .event_by_time(&reader, Timestamp(at), direction)
+        .await?
+    else {
         let why = format!("Unable to find event from {at} in direction {direction:?}");
         return Err(MatrixError::not_found(why).into());
     };
@@ -246,34 +242,29 @@ async fn timestamp_to_event(
     })))
 }
 
-#[derive(Deserialize)]
-struct Space {
-    from: Option<String>,
-    limit: Option<usize>,
-    max_depth: Option<u64>,
-}
-
 async fn hierarchy(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(space): Query<Space>,
+    parameters: Parameters,
 ) -> Answer {
-    let offset = match &space.from {
+    let max_depth = parameters.integer("max_depth")?;
+    let limit = usize_of(&parameters, "limit")?;
+    let offset = match parameters.text("from") {
         None => 0,
         Some(from) => from
             .parse()
             .map_err(|_| MatrixError::invalid_param("Unknown pagination token"))?,
     };
     let query = HierarchyQuery {
-        max_depth: space.max_depth.unwrap_or(DEPTH_MAX),
+        max_depth: max_depth.unwrap_or(DEPTH_MAX),
         suggested_only: false,
         offset,
-        limit: space.limit.unwrap_or(SPACE_ROOMS).clamp(1, SPACE_ROOMS),
+        limit: limit.unwrap_or(SPACE_ROOMS).clamp(1, SPACE_ROOMS),
     };
     let page = app
         .server
-        .whole_hierarchy(&room_id(&named)?, query)
+        .whole_hierarchy(&room_looked_at(&named)?, query)
         .await
         .map_err(refused)?;
     let mut body = json!({ "rooms": page.rooms });
@@ -303,6 +294,9 @@ pub(crate) fn raw(stored: &StoredEvent) -> Result<Value, Refusal> {
         .map_err(|_| MatrixError::internal("A stored event is damaged"))?;
     raw["event_id"] = json!(event.id);
     raw["room_id"] = json!(event.room_id);
+    if raw.get("unsigned").is_none() {
+        raw["unsigned"] = json!({});
+    }
     Ok(raw)
 }
 
@@ -310,29 +304,38 @@ fn event_id(text: &str) -> Result<OwnedEventId, Refusal> {
     EventId::parse(text).map_err(|_| MatrixError::not_found("Event not found").into())
 }
 
-fn direction_of(dir: Option<&str>) -> Result<Direction, Refusal> {
-    match dir {
-        Some("b") => Ok(Direction::Backward),
-        Some("f") | None => Ok(Direction::Forward),
-        Some(_) => {
-            let why = "Query parameter 'dir' must be one of ['f', 'b']";
-            Err(MatrixError::invalid_param(why).into())
-        }
-    }
+fn direction_of(parameters: &Parameters) -> Result<Direction, Refusal> {
+    Ok(match parameters.direction()? {
+        Some(paging::Direction::Backward) => Direction::Backward,
+        Some(paging::Direction::Forward) | None => Direction::Forward,
+    })
 }
 
-fn filter_of(filter: Option<&str>) -> Result<RoomEventFilter, Refusal> {
-    match filter {
-        None => Ok(RoomEventFilter::default()),
-        Some(filter) => RoomEventFilter::parse(filter)
-            .map_err(|error| MatrixError::bad_json(error.to_string()).into()),
-    }
+fn usize_of(parameters: &Parameters, name: &str) -> Result<Option<usize>, Refusal> {
+    let number = parameters.integer(name)?;
+    Ok(number.map(|number| usize::try_from(number).unwrap_or(usize::MAX)))
 }
 
-fn token_of(token: &str) -> Result<PageToken, Refusal> {
-    token
-        .parse()
-        .map_err(|_| MatrixError::invalid_param("This is not a token").into())
+fn limit_of(parameters: &Parameters) -> Result<Option<usize>, Refusal> {
+    let limit = usize_of(parameters, "limit")?;
+    Ok(limit.map(|limit| limit.min(LIMIT_MAX)))
+}
+
+fn filter_of(parameters: &Parameters) -> Result<RoomEventFilter, Refusal> {
+    let Some(filter) = parameters.text("filter") else {
+        return Ok(RoomEventFilter::default());
+    };
+    if serde_json::from_str::<Value>(filter).is_err() {
+        let why = "Query parameter filter must be a valid JSON object";
+        return Err(MatrixError::not_json(why).into());
+    }
+    RoomEventFilter::parse(filter).map_err(|error| MatrixError::bad_json(error.to_string()).into())
+}
+
+fn token_of(parameters: &Parameters, name: &str) -> Result<Option<PageToken>, Refusal> {
+    let token = parameters.text(name).filter(|token| !token.is_empty());
+    let token = token.map(str::parse).transpose();
+    token.map_err(|_| MatrixError::unknown(format!("'{name}' parameter is invalid")).into())
 }
 
 /// The place of a token in a room: the gap before this event.

@@ -7,7 +7,7 @@ use lyceum_edge::{Answer, App, Provisioning, ProvisioningRequester, Segments, js
 use lyceum_model::MatrixError;
 
 use super::{
-    super::{room_id, v1},
+    super::{room_looked_at, v1},
     deletion::delete_now,
 };
 
@@ -21,7 +21,7 @@ async fn details(
     Segments(named): Segments<String>,
 ) -> Answer {
     let server = &app.server;
-    let room_id = room_id(&named)?;
+    let room_id = room_looked_at(&named)?;
     let details = server.room_details(&room_id).await?;
     let details = details.ok_or_else(|| MatrixError::not_found("Room not found"))?;
     if requester.provisioning() == Provisioning::OwnToken {

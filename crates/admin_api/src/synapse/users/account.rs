@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     routing::{get, post, put},
 };
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Segments, json};
 use lyceum_model::{MatrixError, Timestamp};
 use lyceum_server::{
     accounts::{
@@ -17,12 +17,14 @@ use lyceum_server::{
     },
     administration::RateOverride,
 };
-use serde_json::{Map, Value, json};
+use ruma_common::UserId;
+use serde_json::{Value, json};
 
-use super::super::{done, local_user, refused, v1};
-
-/// A body whose keys are looked at one by one.
-type Body = JsonBody<Map<String, Value>>;
+use super::super::{
+    done, local_user,
+    object::{Object, ObjectOrNothing, required},
+    refused, v1,
+};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(
@@ -67,11 +69,11 @@ async fn set_admin(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): Body,
+    Object(body): Object,
 ) -> Answer {
     let other = "Only local users can be admins of this homeserver";
-    let Some(Value::Bool(is_admin)) = body.get("admin") else {
-        return Err(MatrixError::missing_param("Missing params: ['admin']").into());
+    let Value::Bool(is_admin) = required(&body, "admin")? else {
+        return Err(MatrixError::bad_json("Param 'admin' must be a boolean").into());
     };
     let user = local_user(&app, &named, other).await?;
     if user.user_id == admin.user_id && !is_admin {
@@ -88,7 +90,7 @@ async fn deactivate(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): Body,
+    ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
     let remains = match body.get("erase") {
         None | Some(Value::Bool(false)) => Remains::Kept,
@@ -109,12 +111,12 @@ async fn suspend(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): Body,
+    Object(body): Object,
 ) -> Answer {
-    let Some(Value::Bool(is_suspended)) = body.get("suspend") else {
-        return Err(MatrixError::bad_json("suspend must be a boolean").into());
+    let Value::Bool(is_suspended) = required(&body, "suspend")? else {
+        return Err(MatrixError::bad_json("Param 'suspend' must be a boolean").into());
     };
-    let user = local_user(&app, &named, "User is not on this homeserver").await?;
+    let user = local_user(&app, &named, "Can only suspend local users").await?;
     app.server
         .change_user(&user.user_id, |user| user.is_suspended = *is_suspended)
         .await
@@ -127,12 +129,10 @@ async fn reset_password(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): Body,
+    Object(body): Object,
 ) -> Answer {
-    let Some(password) = body.get("new_password") else {
-        return Err(MatrixError::missing_param("Missing params: ['new_password']").into());
-    };
-    let password = password.as_str().filter(|password| !password.is_empty());
+    let password = required(&body, "new_password")?.as_str();
+    let password = password.filter(|password| !password.is_empty());
     let password = password.ok_or_else(|| MatrixError::unknown("Invalid password"))?;
     let ends_sessions = body.get("logout_devices") != Some(&Value::Bool(false));
     let user = local_user(&app, &named, "Can only set passwords of local users").await?;
@@ -147,7 +147,7 @@ async fn log_in(
     State(app): State<Arc<App>>,
     admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): Body,
+    ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
     let until = match body.get("valid_until_ms") {
         None | Some(Value::Null) => None,
@@ -174,15 +174,15 @@ async fn allow_key_replacement(
     _admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let user = local_user(&app, &named, "User is not on this homeserver").await?;
-    let until = app
-        .server
-        .allow_key_replacement(&user.user_id)
-        .await
-        .map_err(refused)?;
-    let Some(until) = until else {
-        return Err(MatrixError::not_found("User has no master cross-signing key").into());
+    // Nobody but users of this server has such keys here to replace.
+    let no_key = || MatrixError::not_found("User has no master cross-signing key");
+    let user_id = UserId::parse(&named).map_err(|_| no_key())?;
+    let until = if app.server.is_local(&user_id) {
+        app.server.allow_key_replacement(&user_id).await
+    } else {
+        Ok(None)
     };
+    let until = until.map_err(refused)?.ok_or_else(no_key)?;
     Ok(json(&json!({ "updatable_without_uia_before_ms": until })))
 }
 
@@ -228,7 +228,7 @@ async fn set_rate_limit(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): Body,
+    ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
     let number = |key: &str| match body.get(key) {
         None => Ok(0),

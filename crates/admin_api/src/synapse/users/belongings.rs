@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{AdminRequester, Answer, App, Query, Refusal, Segments, json};
-use lyceum_model::{MatrixError, Membership, Position, Timestamp};
-use serde::Deserialize;
+use lyceum_edge::{AdminRequester, Answer, App, Segments, json};
+use lyceum_model::{Membership, Position, Timestamp};
 use serde_json::{Map, Value, json, value::RawValue};
 
-use super::super::{local_user, user_id, v1};
+use super::super::{local_user, parameters::Parameters, user_id, v1};
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = v1(router, "/users/{user_id}/joined_rooms", get(joined_rooms));
@@ -52,31 +51,14 @@ async fn memberships(
     Ok(json(&json!({ "memberships": memberships })))
 }
 
-#[derive(Deserialize)]
-struct Since {
-    from_ts: Option<u64>,
-}
-
-impl Since {
-    fn required(&self) -> Result<Timestamp, Refusal> {
-        let why = "Missing required integer query parameter 'from_ts'";
-        let from = self
-            .from_ts
-            .ok_or_else(|| MatrixError::missing_param(why))?;
-        Ok(Timestamp(from))
-    }
-}
-
 async fn invites(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(since): Query<Since>,
+    parameters: Parameters,
 ) -> Answer {
-    let count = app
-        .server
-        .invites_sent(&user_id(&named)?, since.required()?)
-        .await?;
+    let since = Timestamp(parameters.required_integer("from_ts")?);
+    let count = app.server.invites_sent(&user_id(&named)?, since).await?;
     Ok(json(&json!({ "invite_count": count })))
 }
 
@@ -84,12 +66,10 @@ async fn joins(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(since): Query<Since>,
+    parameters: Parameters,
 ) -> Answer {
-    let count = app
-        .server
-        .rooms_joined(&user_id(&named)?, since.required()?)
-        .await?;
+    let since = Timestamp(parameters.required_integer("from_ts")?);
+    let count = app.server.rooms_joined(&user_id(&named)?, since).await?;
     Ok(json(&json!({ "cumulative_joined_room_count": count })))
 }
 

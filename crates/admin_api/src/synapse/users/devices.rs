@@ -8,16 +8,20 @@ use axum::{
     routing::{get, post},
 };
 use http::StatusCode;
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Segments, client, json, json_bytes};
+use lyceum_edge::{AdminRequester, Answer, App, RawBody, Segments, client, json, json_bytes};
 use lyceum_model::{Device, MatrixError};
 use lyceum_server::accounts::{
-    devices::{self, MayCreate},
+    devices::{self, DeviceError, MayCreate},
     interactive_auth::Passed,
 };
 use ruma_common::{DeviceId, OwnedDeviceId, UserId};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::super::{done, local_user, refused, v1, v2};
+use super::super::{
+    done, local_user,
+    object::{Object, ObjectOrNothing, object, required},
+    refused, v1, v2,
+};
 
 const OTHER_SERVER: &str = "Can only lookup local users";
 
@@ -43,7 +47,10 @@ async fn list(
     Segments(named): Segments<String>,
 ) -> Answer {
     let user = local_user(&app, &named, OTHER_SERVER).await?;
-    let devices = app.server.devices_of(&user.user_id).await?;
+    let devices = app
+        .server
+        .devices_of(std::slice::from_ref(&user.user_id))
+        .await?;
     let devices: Vec<Value> = devices.iter().map(shown).collect();
     Ok(json(&json!({ "total": devices.len(), "devices": devices })))
 }
@@ -64,7 +71,7 @@ async fn create(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     let other = "Can only create devices for local users";
     let user = local_user(&app, &named, other).await?;
@@ -87,11 +94,12 @@ async fn delete_several(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    RawBody(body): RawBody,
 ) -> Answer {
     let user = local_user(&app, &named, OTHER_SERVER).await?;
-    let Some(Value::Array(ids)) = body.get("devices") else {
-        return Err(MatrixError::missing_param("Missing params: ['devices']").into());
+    let body = object(&body)?;
+    let Value::Array(ids) = required(&body, "devices")? else {
+        return Err(MatrixError::bad_json("devices must be a list").into());
     };
     let ids: Vec<OwnedDeviceId> = ids
         .iter()
@@ -126,16 +134,20 @@ async fn rename(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments((named, device_id)): Segments<(String, String)>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
     let user = local_user(&app, &named, OTHER_SERVER).await?;
-    let name = body.get("display_name").and_then(Value::as_str);
+    let name = match body.get("display_name") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name.clone()),
+        Some(_) => return Err(MatrixError::bad_json("display_name must be a string").into()),
+    };
     let device_id = <&DeviceId>::from(device_id.as_str());
-    let name = name.map(ToOwned::to_owned);
-    devices::put(&app.server, &user.user_id, device_id, name, MayCreate::No)
-        .await
-        .map_err(refused)?;
-    Ok(done())
+    match devices::put(&app.server, &user.user_id, device_id, name, MayCreate::No).await {
+        // As Synapse has it.
+        Ok(_) | Err(DeviceError::NotFound) => Ok(done()),
+        Err(error) => Err(refused(error)),
+    }
 }
 
 async fn delete(
@@ -169,7 +181,10 @@ async fn whois_of_client(
 
 async fn sessions(app: &App, named: &str) -> Answer {
     let user = local_user(app, named, "Can only whois a local user").await?;
-    let devices = app.server.devices_of(&user.user_id).await?;
+    let devices = app
+        .server
+        .devices_of(std::slice::from_ref(&user.user_id))
+        .await?;
     let connections: Vec<Value> = devices
         .iter()
         .filter(|device| device.last_seen.is_some())

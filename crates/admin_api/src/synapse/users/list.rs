@@ -3,19 +3,14 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
-use http::Uri;
-use lyceum_edge::{AdminRequester, Answer, App, Query, json};
+use lyceum_edge::{AdminRequester, Answer, App, json};
 use lyceum_model::{MatrixError, User};
 use lyceum_server::{Server, administration::people::text_of};
 use lyceum_storage::{StorageError, UserPage, UserSelection};
 use ruma_common::OwnedUserId;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{
-    paging::{Direction, Paging},
-    v2, v3,
-};
+use super::super::{paging::Direction, parameters::Parameters, v2, v3};
 
 /// How many accounts are asked for at a time.
 const CHUNK: usize = 1_000;
@@ -25,18 +20,7 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     v3(router, "/users", get(list_v3))
 }
 
-#[derive(Debug, Deserialize)]
-struct Parameters {
-    user_id: Option<String>,
-    name: Option<String>,
-    admins: Option<bool>,
-    deactivated: Option<bool>,
-    locked: Option<bool>,
-    order_by: Option<OrderBy>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
 enum OrderBy {
     Name,
     IsGuest,
@@ -51,6 +35,20 @@ enum OrderBy {
     Locked,
 }
 
+const ORDERS: [(&str, OrderBy); 11] = [
+    ("name", OrderBy::Name),
+    ("displayname", OrderBy::Displayname),
+    ("is_guest", OrderBy::IsGuest),
+    ("admin", OrderBy::Admin),
+    ("deactivated", OrderBy::Deactivated),
+    ("user_type", OrderBy::UserType),
+    ("avatar_url", OrderBy::AvatarUrl),
+    ("shadow_banned", OrderBy::ShadowBanned),
+    ("creation_ts", OrderBy::CreationTs),
+    ("last_seen_ts", OrderBy::LastSeenTs),
+    ("locked", OrderBy::Locked),
+];
+
 /// An account on its way into the list.
 struct Line {
     user: User,
@@ -62,51 +60,46 @@ struct Line {
 async fn list_v2(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(paging): Query<Paging>,
-    Query(parameters): Query<Parameters>,
-    uri: Uri,
+    parameters: Parameters,
 ) -> Answer {
-    let deactivated = match parameters.deactivated {
+    let deactivated = match parameters.switch("deactivated")? {
         Some(true) => None,
         Some(false) | None => Some(false),
     };
-    list(&app, &paging, &parameters, deactivated, &uri).await
+    list(&app, &parameters, deactivated).await
 }
 
 async fn list_v3(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(paging): Query<Paging>,
-    Query(parameters): Query<Parameters>,
-    uri: Uri,
+    parameters: Parameters,
 ) -> Answer {
-    list(&app, &paging, &parameters, parameters.deactivated, &uri).await
+    list(&app, &parameters, parameters.switch("deactivated")?).await
 }
 
-async fn list(
-    app: &App,
-    paging: &Paging,
-    parameters: &Parameters,
-    deactivated: Option<bool>,
-    uri: &Uri,
-) -> Answer {
-    let page = paging.page()?;
+async fn list(app: &App, parameters: &Parameters, deactivated: Option<bool>) -> Answer {
+    let page = parameters.page()?;
+    // There are no guests here to be left out.
+    parameters.switch("guests")?;
+    let with_locked = parameters.switch("locked")?.unwrap_or(false);
+    let admins = parameters.switch("admins")?;
+    let order_by = parameters.choice("order_by", &ORDERS)?;
+    let order_by = order_by.unwrap_or(OrderBy::Name);
+    let direction = parameters.direction()?.unwrap_or(Direction::Forward);
     let server = &app.server;
-    let unwanted_kinds = repeated(uri, "not_user_type");
-    let users = all_users(server, parameters.admins).await?;
+    let users = all_users(server, admins).await?;
     let wanted = users.into_iter().filter(|user| {
         let kind = user.kind.as_deref().unwrap_or_default();
+        let mut unwanted_kinds = parameters.texts("not_user_type");
         deactivated.is_none_or(|wanted| user.is_deactivated == wanted)
-            && (parameters.locked == Some(true) || !user.is_locked)
-            && !unwanted_kinds.iter().any(|unwanted| unwanted == kind)
+            && (with_locked || !user.is_locked)
+            && !unwanted_kinds.any(|unwanted| unwanted == kind)
     });
     let lines = lines(server, wanted.collect()).await?;
     let mut lines: Vec<Line> = lines
         .into_iter()
         .filter(|line| matches_name(line, parameters))
         .collect();
-    let order_by = parameters.order_by.unwrap_or(OrderBy::Name);
-    let direction = paging.direction().unwrap_or(Direction::Forward);
     lines.sort_by(|a, b| {
         direction
             .of(compare(a, b, order_by))
@@ -131,9 +124,9 @@ pub(crate) async fn all_users(
     loop {
         let page = UserPage {
             selection: UserSelection {
-                name_contains: None,
                 with_deactivated: true,
                 is_admin,
+                ..UserSelection::default()
             },
             after: users.last().map(|user| user.user_id.clone()),
             limit: CHUNK,
@@ -153,7 +146,7 @@ async fn lines(server: &Server, users: Vec<User>) -> Result<Vec<Line>, StorageEr
         let ids: Vec<OwnedUserId> = chunk.iter().map(|user| user.user_id.clone()).collect();
         let profiles = server.store.profiles(&ids).await?;
         let mut last_seen: BTreeMap<OwnedUserId, u64> = BTreeMap::new();
-        for device in server.store.devices(&ids).await? {
+        for device in server.devices_of(&ids).await? {
             if let Some(seen) = device.last_seen {
                 let last = last_seen.entry(device.user_id).or_default();
                 *last = seen.0.max(*last);
@@ -178,16 +171,14 @@ async fn lines(server: &Server, users: Vec<User>) -> Result<Vec<Line>, StorageEr
 
 fn matches_name(line: &Line, parameters: &Parameters) -> bool {
     let id = &line.user.user_id;
-    if let Some(name) = &parameters.name {
+    let given = |name| parameters.text(name).filter(|text| !text.is_empty());
+    if let Some(name) = given("name") {
         let name = name.to_lowercase();
         let display_name = line.display_name.as_deref().unwrap_or_default();
         return id.localpart().to_lowercase().contains(&name)
             || display_name.to_lowercase().contains(&name);
     }
-    parameters
-        .user_id
-        .as_ref()
-        .is_none_or(|part| id.as_str().to_lowercase().contains(&part.to_lowercase()))
+    given("user_id").is_none_or(|part| id.as_str().to_lowercase().contains(&part.to_lowercase()))
 }
 
 fn compare(a: &Line, b: &Line, order_by: OrderBy) -> Ordering {
@@ -225,48 +216,31 @@ fn shown(line: &Line) -> Value {
     })
 }
 
-/// The values of a query parameter that may come several times.
-fn repeated(uri: &Uri, name: &str) -> Vec<String> {
-    let Some(query) = uri.query() else {
-        return Vec::new();
-    };
-    query
-        .split('&')
-        .filter_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then(|| value.to_owned())
-        })
-        .collect()
-}
-
 /// `GET /v1/search_users/{userId}?term=`: accounts whose id contains a term, without the hashes of
 /// their passwords that Synapse would tell.
 pub(crate) async fn search(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     lyceum_edge::Segments(named): lyceum_edge::Segments<String>,
-    Query(parameters): Query<Search>,
+    parameters: Parameters,
 ) -> Answer {
     let asked = super::super::user_id(&named)?;
     if !app.server.is_local(&asked) {
         return Err(MatrixError::unknown("Can only users a local user").into());
     }
-    let term = parameters.term.ok_or_else(|| {
-        MatrixError::missing_param("Missing required string query parameter 'term'")
-    })?;
+    let term = parameters.required_text("term")?;
     let found: Vec<Value> = all_users(&app.server, None)
         .await?
         .iter()
-        .filter(|user| user.user_id.as_str().contains(&term))
-        .map(
-            |user| json!({ "name": user.user_id, "is_guest": 0, "admin": u8::from(user.is_admin) }),
-        )
+        .filter(|user| user.user_id.as_str().contains(term))
+        .map(|user| {
+            json!({
+                "name": user.user_id,
+                "is_guest": false,
+                "admin": user.is_admin,
+                "user_type": user.kind,
+            })
+        })
         .collect();
     Ok(json(&found))
-}
-
-/// What is searched for.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Search {
-    term: Option<String>,
 }

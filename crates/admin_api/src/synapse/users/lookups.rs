@@ -8,17 +8,16 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Query, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Segments, json};
 use lyceum_model::{MatrixError, Timestamp};
 use lyceum_server::{
     accounts::registration,
     administration::{external_ids::ExternalId, people::canonical_address},
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{done, local_user, refused, v1},
+    super::{done, local_user, object::Object, parameters::Parameters, refused, v1},
     list,
 };
 
@@ -47,21 +46,13 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     )
 }
 
-#[derive(Deserialize)]
-struct Wanted {
-    username: Option<String>,
-}
-
 async fn username_available(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    Query(wanted): Query<Wanted>,
+    parameters: Parameters,
 ) -> Answer {
-    let why = "Missing required string query parameter 'username'";
-    let username = wanted
-        .username
-        .ok_or_else(|| MatrixError::missing_param(why))?;
-    let free = registration::free_user_id(&app.server, Some(&username), None).await;
+    let username = parameters.required_text("username")?;
+    let free = registration::free_user_id(&app.server, Some(username), None).await;
     free.map_err(refused)?;
     Ok(json(&json!({ "available": true })))
 }
@@ -97,7 +88,7 @@ async fn by_threepid(
 async fn renew(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     let Some(Value::String(named)) = body.get("user_id") else {
         return Err(
@@ -133,12 +124,13 @@ async fn set_features(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     let other = "User must be local to enable experimental features.";
     local_user(&app, &named, other).await?;
-    let Some(Value::Object(wanted)) = body.get("features") else {
-        return Err(MatrixError::unknown("You must provide features to set.").into());
+    let wanted = match body.get("features") {
+        Some(Value::Object(wanted)) if !wanted.is_empty() => wanted,
+        _ => return Err(MatrixError::unknown("You must provide features to set.").into()),
     };
     for (name, wanted) in wanted {
         let known = FEATURES.iter().find(|(known, _)| known == name);

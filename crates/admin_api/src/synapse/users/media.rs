@@ -3,14 +3,14 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{AdminRequester, Answer, App, Query, Refusal, Segments, json};
+use lyceum_edge::{AdminRequester, Answer, App, Refusal, Segments, json};
 use lyceum_model::Media;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{
-    local_user,
-    paging::{Direction, Page, Paging},
+    local_user, media as files,
+    paging::{Direction, Page},
+    parameters::Parameters,
     refused, v1,
 };
 
@@ -20,13 +20,7 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     v1(router, "/users/{user_id}/media", get(list).delete(delete))
 }
 
-#[derive(Debug, Deserialize)]
-struct Order {
-    order_by: Option<OrderBy>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy)]
 enum OrderBy {
     MediaId,
     UploadName,
@@ -38,32 +32,34 @@ enum OrderBy {
     SafeFromQuarantine,
 }
 
+const ORDERS: [(&str, OrderBy); 8] = [
+    ("media_id", OrderBy::MediaId),
+    ("upload_name", OrderBy::UploadName),
+    ("created_ts", OrderBy::CreatedTs),
+    ("last_access_ts", OrderBy::LastAccessTs),
+    ("media_length", OrderBy::MediaLength),
+    ("media_type", OrderBy::MediaType),
+    ("quarantined_by", OrderBy::QuarantinedBy),
+    ("safe_from_quarantine", OrderBy::SafeFromQuarantine),
+];
+
 async fn list(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(paging): Query<Paging>,
-    Query(order): Query<Order>,
+    parameters: Parameters,
 ) -> Answer {
-    let (page, files) = sorted(&app, &named, &paging, &order).await?;
-    let total = files.len();
-    let (files, next) = page.of(files);
-    let files: Vec<Value> = files.iter().map(shown).collect();
-    let mut body = json!({ "media": files, "total": total });
-    if let Some(next) = next {
-        body["next_token"] = json!(next);
-    }
-    Ok(json(&body))
+    let (page, files) = sorted(&app, &named, &parameters).await?;
+    Ok(json(&page.body("media", files, shown)))
 }
 
 async fn delete(
     State(app): State<Arc<App>>,
     _admin: AdminRequester,
     Segments(named): Segments<String>,
-    Query(paging): Query<Paging>,
-    Query(order): Query<Order>,
+    parameters: Parameters,
 ) -> Answer {
-    let (page, files) = sorted(&app, &named, &paging, &order).await?;
+    let (page, files) = sorted(&app, &named, &parameters).await?;
     let (files, _) = page.of(files);
     let ids: Vec<_> = files.into_iter().map(|media| media.id).collect();
     let deleted = app.server.delete_files(&ids).await.map_err(refused)?;
@@ -75,14 +71,14 @@ async fn delete(
 async fn sorted(
     app: &App,
     named: &str,
-    paging: &Paging,
-    order: &Order,
+    parameters: &Parameters,
 ) -> Result<(Page, Vec<Media>), Refusal> {
-    let page = paging.page()?;
     let user = local_user(app, named, OTHER_SERVER).await?;
+    let page = parameters.page()?;
+    let order_by = parameters.choice("order_by", &ORDERS)?;
     let mut files = app.server.files_of(Some(&user.user_id)).await?;
     // The newest come first unless an order was asked for.
-    let (order_by, direction) = match (order.order_by, paging.direction()) {
+    let (order_by, direction) = match (order_by, parameters.direction()?) {
         (None, None) => (OrderBy::CreatedTs, Direction::Backward),
         (order_by, direction) => (
             order_by.unwrap_or(OrderBy::CreatedTs),
@@ -111,14 +107,10 @@ fn compare(a: &Media, b: &Media, order_by: OrderBy) -> Ordering {
 }
 
 fn shown(media: &Media) -> Value {
-    json!({
-        "created_ts": media.created,
-        "last_access_ts": media.last_access,
-        "media_id": media.id.media_id,
-        "media_length": media.size,
-        "media_type": media.content_type,
-        "quarantined_by": media.quarantined_by,
-        "safe_from_quarantine": media.is_safe_from_quarantine,
-        "upload_name": media.file_name,
-    })
+    let mut shown = files::shown(media);
+    // In this list every file is a local one, so nothing tells where it comes from.
+    for key in ["media_origin", "filesystem_id"] {
+        shown.remove(key);
+    }
+    Value::Object(shown)
 }

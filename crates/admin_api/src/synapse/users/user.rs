@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response, routing::get};
 use http::StatusCode;
-use lyceum_edge::{
-    Answer, App, JsonBody, Provisioning, ProvisioningRequester, Segments, json, json_bytes,
-};
+use lyceum_edge::{Answer, App, Provisioning, ProvisioningRequester, Segments, json, json_bytes};
 use lyceum_model::MatrixError;
 use lyceum_server::administration::{
     external_ids::ExternalId,
@@ -18,7 +16,7 @@ use lyceum_server::administration::{
 };
 use serde_json::{Map, Value, json};
 
-use super::super::{refused, user_id, v2};
+use super::super::{object::Object, refused, user_id, v2};
 
 /// What Moodle's requests have and no other program's.
 const MOODLE_KEY: &str = "externalids";
@@ -58,7 +56,7 @@ async fn put(
     State(app): State<Arc<App>>,
     requester: ProvisioningRequester,
     Segments(named): Segments<String>,
-    JsonBody(body): JsonBody<Map<String, Value>>,
+    Object(body): Object,
 ) -> Answer {
     let server = &app.server;
     let is_platform = requester.is_provisioning() || body.contains_key(MOODLE_KEY);
@@ -207,15 +205,17 @@ fn text_or_none(body: &Map<String, Value>, key: &str) -> Result<Option<String>, 
         None => Ok(None),
         Some(Value::Null) => Ok(Some(String::new())),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(MatrixError::bad_json(format!("{key} must be a string"))),
+        Some(_) => Err(MatrixError::invalid_param(format!(
+            "'{key}' must be a string"
+        ))),
     }
 }
 
 fn threepids(body: &Map<String, Value>) -> Result<Option<Vec<(String, String)>>, MatrixError> {
     let pairs = pairs(body, "threepids", "medium", "address")?;
-    let is_odd = |(medium, _): &(String, String)| medium != "email" && medium != "msisdn";
-    if pairs.iter().flatten().any(is_odd) {
-        let why = "A threepid's medium is email or msisdn";
+    let is_odd = |(medium, _): &&(String, String)| medium != "email" && medium != "msisdn";
+    if let Some((medium, _)) = pairs.iter().flatten().find(is_odd) {
+        let why = format!("'{medium}' is not a valid value for 'medium'");
         return Err(MatrixError::invalid_param(why));
     }
     Ok(pairs)
@@ -243,7 +243,14 @@ fn pairs(
 ) -> Result<Option<Vec<(String, String)>>, MatrixError> {
     let values = match body.get(list) {
         None | Some(Value::Null) => return Ok(None),
-        Some(Value::Array(values)) => values,
+        Some(Value::Array(values)) => values.as_slice(),
+        // What a table of people to import leaves empty; Synapse takes it for an empty list.
+        Some(Value::String(text)) if text.is_empty() => &[],
+        // Synapse looks for the keys in what it takes for the entries.
+        Some(Value::Object(_)) => {
+            let why = format!("Missing params: ['{first}', '{second}']");
+            return Err(MatrixError::missing_param(why));
+        }
         Some(_) => return Err(MatrixError::bad_json(format!("{list} must be a list"))),
     };
     let mut pairs = Vec::new();
@@ -256,8 +263,13 @@ fn pairs(
         };
         match (text(first), text(second)) {
             (Some(first), Some(second)) => pairs.push((first, second)),
-            _ => {
-                let why = format!("Missing params: ['{first}', '{second}']");
+            (has_first, has_second) => {
+                let missing: Vec<String> = [(first, has_first), (second, has_second)]
+                    .into_iter()
+                    .filter(|(_, has)| has.is_none())
+                    .map(|(key, _)| format!("'{key}'"))
+                    .collect();
+                let why = format!("Missing params: [{}]", missing.join(", "));
                 return Err(MatrixError::missing_param(why));
             }
         }

@@ -2,9 +2,10 @@
 
 use lyceum_model::{
     AccountChange, Alias, BackupVersion, Batch, Change, Expect, Media, MediaChange, MediaId,
-    OneTimeKey, RegistrationToken, RoomChange, Threepid, Ticket, TicketKind, Timestamp,
-    TransactionId, TransactionOutcome,
+    OneTimeKey, Position, RegistrationToken, RoomChange, Threepid, Ticket, TicketKind, Timestamp,
+    TransactionId, TransactionOutcome, User,
 };
+use ruma_common::OwnedRoomId;
 
 use serde_json::json;
 
@@ -18,6 +19,26 @@ use crate::CommitError;
 pub(super) async fn run(case: &Case<'_>) {
     let room_id = case.make_room("expects").await;
     case.commit(facts()).await;
+    let of_room = Some(room_id.clone());
+    let set = case
+        .commit(["m.set", "m.deleted"].map(|kind| set_data(None, kind, Some("{}"))))
+        .await;
+    let set = case
+        .commit([
+            set_data(None, "m.set", Some("{}")),
+            set_data(of_room.clone(), "m.set", Some("{}")),
+            set_data(None, "m.deleted", None),
+        ])
+        .await
+        .position
+        .max(set.position);
+    let data = |kind: &str, position| {
+        Expect::AccountData(user("exp-some"), None, kind.to_owned(), position)
+    };
+    let room_data = |position| {
+        let of_room = of_room.clone();
+        Expect::AccountData(user("exp-some"), of_room, "m.set".to_owned(), position)
+    };
     let hello = event("expects", "hello", None, json!({"body": "hello"}))
         .id
         .clone();
@@ -88,6 +109,36 @@ pub(super) async fn run(case: &Case<'_>) {
         (
             Expect::NewestBackup(some.clone(), Some(2)),
             Expect::NewestBackup(some.clone(), Some(3)),
+        ),
+        (
+            Expect::UserIs(Box::new(account("exp-some"))),
+            Expect::UserIs(Box::new(User {
+                is_locked: false,
+                ..account("exp-some")
+            })),
+        ),
+        (data("m.set", Some(set)), data("m.set", None)),
+        (
+            data("m.none", None),
+            Expect::UserIs(Box::new(account("exp-none"))),
+        ),
+        (data("m.deleted", None), data("m.deleted", Some(set))),
+        (room_data(Some(set)), room_data(Some(Position(set.0 - 1)))),
+        (
+            Expect::AccountData(none.clone(), None, "m.set".to_owned(), None),
+            Expect::AccountData(none.clone(), None, "m.set".to_owned(), Some(set)),
+        ),
+        (
+            Expect::BackupEtag(some.clone(), 2, 7),
+            Expect::BackupEtag(some.clone(), 2, 0),
+        ),
+        (
+            Expect::BackupEtag(some.clone(), 1, 0),
+            Expect::BackupEtag(some.clone(), 3, 0),
+        ),
+        (
+            Expect::BackupEtag(some.clone(), 1, 0),
+            Expect::BackupEtag(none.clone(), 1, 0),
         ),
         (registration("exp", 4), registration("exp", 5)),
         (registration("exp", 4), registration("exp-none", 0)),
@@ -170,7 +221,11 @@ fn facts() -> Vec<Change> {
         MediaChange::Put(file("pending", None)).into(),
         MediaChange::Put(file("done", Some([1; 32]))).into(),
         AccountChange::PutBackup(backup(1)).into(),
-        AccountChange::PutBackup(backup(2)).into(),
+        AccountChange::PutBackup(BackupVersion {
+            etag: 7,
+            ..backup(2)
+        })
+        .into(),
         AccountChange::PutBackup(backup(3)).into(),
         AccountChange::RemoveBackup {
             user_id: some.clone(),
@@ -190,6 +245,16 @@ fn facts() -> Vec<Change> {
             value: Some("value".to_owned()),
         },
     ]
+}
+
+fn set_data(room_id: Option<OwnedRoomId>, kind: &str, content: Option<&str>) -> Change {
+    AccountChange::AccountData {
+        user_id: user("exp-some"),
+        room_id,
+        kind: kind.to_owned(),
+        content: content.map(str::to_owned),
+    }
+    .into()
 }
 
 fn transaction(name: &str) -> TransactionId {

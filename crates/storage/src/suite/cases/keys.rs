@@ -122,6 +122,12 @@ async fn keys_are_handed_out_once(case: &Case<'_>) {
     case.commit([used("s:F").into()]).await;
     assert_eq!(counts().await, "c=1 | c");
     assert_eq!(next().await, last, "it stays");
+    case.commit([fallback(&[key("s:F", "1")])]).await;
+    assert_eq!(
+        counts().await,
+        "c=1 | c",
+        "the same again is as used as before"
+    );
     case.commit([fallback(&[key("s:G", "3")])]).await;
     assert_eq!(counts().await, "c=1 | c s");
     let remove = AccountChange::RemoveDevice {
@@ -213,16 +219,33 @@ async fn identities_and_signatures(case: &Case<'_>) {
         ])
         .await
         .position;
-    let changed = async |from, to| {
+    let changed = async |viewer: &OwnedUserId, from, to| {
         store
-            .device_list_changes(from, to)
+            .device_list_changes(viewer, from, to)
             .await
             .expect("an answer")
     };
-    assert_eq!(changed(first, second).await, [ida.clone(), ivo.clone()]);
     assert_eq!(
-        changed(before(first), first).await,
+        changed(&ida, first, second).await,
+        [ida.clone(), ivo.clone()]
+    );
+    assert_eq!(
+        changed(&ida, before(first), first).await,
         Vec::<OwnedUserId>::new()
+    );
+    let seen = AccountChange::KeysChangedFor {
+        viewer: ida.clone(),
+        user_id: ivo.clone(),
+    };
+    let third = case.commit([seen.into()]).await.position;
+    assert_eq!(changed(&ida, second, third).await, vec![ivo.clone()]);
+    assert_eq!(
+        changed(&ivo, second, third).await,
+        Vec::<OwnedUserId>::new()
+    );
+    assert_eq!(
+        changed(&ida, first, third).await,
+        [ida.clone(), ivo.clone()]
     );
     case.commit([AccountChange::EraseUserData(ida.clone()).into()])
         .await;

@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use lyceum_model::{
     AccountChange, Alias, Appended, Membership, Placement, Position, Receipt, ReceiptKind,
-    RoomChange, Seq, StateBefore, StateKey, Timestamp, TransactionId, TransactionOutcome,
+    RoomChange, SentAs, Seq, StateBefore, StateKey, Timestamp, TransactionId, TransactionOutcome,
 };
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId};
 use serde_json::json;
@@ -420,6 +420,24 @@ async fn a_redaction_replaces(case: &Case<'_>) {
         .as_ref()
         .expect("the redaction is known");
     assert_eq!(redaction.json, because.json);
+    let second = event("redaction", "second", None, json!({"redacts": hello.id}));
+    let redact = RoomChange::Redact {
+        redacted,
+        because: second.id.clone(),
+    };
+    case.commit([timeline(&second, after(&because)), redact.into()])
+        .await;
+    let stored = case
+        .store
+        .events(from_ref(&hello.id))
+        .await
+        .expect("an answer");
+    let redaction = stored[0].redacted_because.as_ref();
+    assert_eq!(
+        redaction.map(|redaction| &redaction.id),
+        Some(&because.id),
+        "the first redaction stays"
+    );
 }
 
 async fn relations_are_found(case: &Case<'_>) {
@@ -546,6 +564,27 @@ async fn names_and_lists(case: &Case<'_>) {
         case.store.transaction(&id).await.expect("an answer"),
         Some(outcome)
     );
+    let sent = event("names", "sent", None, json!({}));
+    let of_event = TransactionId {
+        scope: "another".to_owned(),
+        ..id.clone()
+    };
+    case.commit([
+        timeline(&sent, StateBefore::Unknown),
+        RoomChange::Transaction {
+            id: of_event,
+            outcome: TransactionOutcome::Event(sent.id.clone()),
+            at,
+        }
+        .into(),
+    ])
+    .await;
+    let known = case.store.events(from_ref(&sent.id)).await;
+    let sent_as = SentAs {
+        device_id: "D".into(),
+        transaction_id: "1".into(),
+    };
+    assert_eq!(known.expect("an answer").remove(0).sent_as, Some(sent_as));
     let other = TransactionId {
         device_id: "E".into(),
         ..id
@@ -653,10 +692,12 @@ async fn what_happened_to_a_user(case: &Case<'_>) {
             .await
             .expect("an answer")
     };
-    assert_eq!(
-        receipts(before(position), position).await,
-        [plain, thread, private]
-    );
+    let all = [plain, thread, private];
+    assert_eq!(receipts(before(position), position).await, all);
+    let of_user = case.store.receipts_of(&room_id, &user("alice")).await;
+    assert_eq!(of_user.expect("an answer"), all);
+    let nobody = case.store.receipts_of(&room_id, &user("nobody")).await;
+    assert_eq!(nobody.expect("an answer"), []);
     // The earlier one was replaced: it is told at its newest place only.
     assert_eq!(receipts(before(received), received).await, []);
 }
