@@ -558,6 +558,11 @@ impl Syncing {
             let of_room = receipts.entry(receipt.room_id.clone()).or_default();
             of_room.push(receipt);
         }
+        let is_invited = touched.keys().any(|room_id| {
+            let membership = memberships.get(room_id).map(|room| room.membership);
+            membership == Some(Membership::Invite)
+        });
+        let blocks_invites = is_invited && self.server.blocks_invites(self.user_id()).await?;
         let mut to_tell = Vec::with_capacity(joined.len());
         for (room_id, touched) in touched {
             let room_id = &room_id;
@@ -590,7 +595,7 @@ impl Syncing {
                             let is_ignored = inviter.is_some_and(|member| {
                                 reading.ignored.contains(&member.event.sender)
                             });
-                            if !is_ignored {
+                            if !is_ignored && !blocks_invites {
                                 input.invited.push(stripped);
                             }
                         } else {

@@ -100,6 +100,32 @@ async fn invites_that_are_not_wanted_are_blocked() {
 }
 
 #[tokio::test]
+async fn invites_from_before_they_were_blocked_are_not_told() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let room = alice.create(json!({ "invite": [bob.user_id] })).await;
+    let invites = async || {
+        let told = bob.get("/v3/sync?timeout=0").await.ok();
+        told["rooms"]["invite"].get(&room).is_some()
+    };
+    let path = format!(
+        "/v3/user/{}/account_data/m.invite_permission_config",
+        bob.user_id
+    );
+    for (content, is_told) in [
+        (json!({ "default_action": "block" }), false),
+        (json!({}), true),
+    ] {
+        bob.put(&path, content).await.ok();
+        assert_eq!(invites().await, is_told);
+    }
+    // They are there all the same.
+    let path = format!("/v3/rooms/{room}/state/m.room.member/{}", bob.user_id);
+    assert_eq!(alice.get(&path).await.ok()["membership"], "invite");
+}
+
+#[tokio::test]
 async fn the_powerful_remove_and_ban() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;

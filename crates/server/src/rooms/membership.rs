@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lyceum_model::{Batch, MatrixError, Membership, RoomChange, Timestamp};
 use lyceum_room::{Decision, Denied, Invite, Join, Knock, Room, Signer, Target};
+use lyceum_storage::StorageError;
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomOrAliasId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -120,29 +121,32 @@ impl Server {
         sender: &UserId,
         user_id: &UserId,
     ) -> Result<(), RoomError> {
-        #[derive(Deserialize)]
-        struct InvitePermission {
-            default_action: Option<String>,
-        }
         if !self.is_local(user_id) {
             let why = format!("The server of {user_id} cannot be reached from here");
             return Err(MatrixError::new(400, "M_UNKNOWN", why).into());
         }
-        let entry = self
-            .store
-            .account_data_entry(user_id, None, "m.invite_permission_config");
-        let blocks = entry
-            .await?
-            .and_then(|entry| entry.content)
-            .is_some_and(|content| {
-                serde_json::from_str::<InvitePermission>(&content)
-                    .is_ok_and(|permission| permission.default_action.as_deref() == Some("block"))
-            });
-        if blocks && sender != user_id {
+        if sender != user_id && self.blocks_invites(user_id).await? {
             let why = "This user does not accept invites";
             return Err(MatrixError::new(403, "M_INVITE_BLOCKED", why).into());
         }
         Ok(())
+    }
+
+    /// Whether a user wants to be invited by nobody (Client-Server API, "Invite permission").
+    pub(crate) async fn blocks_invites(&self, user_id: &UserId) -> Result<bool, StorageError> {
+        #[derive(Deserialize)]
+        struct InvitePermission {
+            default_action: Option<String>,
+        }
+        let entry = self
+            .store
+            .account_data_entry(user_id, None, "m.invite_permission_config")
+            .await?;
+        let content = entry.and_then(|entry| entry.content);
+        Ok(content.is_some_and(|content| {
+            serde_json::from_str::<InvitePermission>(&content)
+                .is_ok_and(|permission| permission.default_action.as_deref() == Some("block"))
+        }))
     }
 
     /// Leaves a room, refuses an invite, or takes back a knock.
