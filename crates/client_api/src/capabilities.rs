@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{Answer, App, Limit, Requester, client, json};
+use lyceum_edge::{Answer, App, Limit, Provisioning, Requester, client, json};
 use lyceum_room::RoomRules;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn capabilities(State(app): State<Arc<App>>, requester: Requester) -> Answ
         .iter()
         .map(|version| (version.as_str(), "stable"))
         .collect();
-    Ok(json(&json!({ "capabilities": {
+    let mut capabilities = json!({
         "m.change_password": { "enabled": config.passwords.enabled },
         "m.room_versions": { "default": config.rooms.default_version, "available": available },
         "m.set_displayname": { "enabled": true },
@@ -29,5 +29,11 @@ async fn capabilities(State(app): State<Arc<App>>, requester: Requester) -> Answ
         "m.forget_forced_upon_leave": { "enabled": false },
         "m.profile_fields": { "enabled": true },
         "uk.tcpip.msc4133.profile_fields": { "enabled": true },
-    } })))
+    });
+    if requester.is_admin && requester.provisioning() != Provisioning::OwnToken {
+        let moderation = json!({ "suspend": true, "lock": true });
+        capabilities["uk.timedout.msc4323"] = moderation.clone();
+        capabilities["m.account_moderation"] = moderation;
+    }
+    Ok(json(&json!({ "capabilities": capabilities })))
 }

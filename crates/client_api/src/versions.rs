@@ -41,9 +41,13 @@ async fn versions(headers: HeaderMap, requester: Result<Requester, Refusal>) -> 
             "org.matrix.msc3827.stable": true,
             "org.matrix.msc3916.stable": true,
             "org.matrix.msc4222": true,
+            "org.matrix.msc4380.stable": true,
+            "com.beeper.msc4169": true,
             "fi.mau.msc2246.stable": true,
             "uk.tcpip.msc4133": true,
             "uk.tcpip.msc4133.stable": true,
+            "uk.timedout.msc4323": true,
+            "uk.timedout.msc4323.stable": true,
         },
     }));
     let differs_by = HeaderValue::from_static("user-agent, authorization");

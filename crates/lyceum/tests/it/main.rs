@@ -11,6 +11,7 @@
 
 mod admin_tools;
 mod certificate;
+mod moderation;
 mod moodle;
 mod nodes;
 mod process;
