@@ -154,7 +154,11 @@ pub(crate) async fn carry_out(server: &Server, order: Order) -> anyhow::Result<S
         Order::RevokeProvisioning { name } => {
             let user = existing(server, &name).await?;
             let count = provisioning::revoke_tokens(server, &user.user_id).await?;
-            Ok(format!("{count} tokens for provisioning have ended."))
+            tracing::info!(user_id = %user.user_id, count, "tokens for provisioning were revoked");
+            Ok(match count {
+                1 => "1 token for provisioning has ended.".to_owned(),
+                _ => format!("{count} tokens for provisioning have ended."),
+            })
         }
     }
 }

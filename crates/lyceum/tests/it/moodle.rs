@@ -631,6 +631,20 @@ fn trap_7_nobody_is_taken_over() {
 }
 
 #[test]
+fn who_was_deactivated_here_stays_away() {
+    with_both_tokens(|moodle, _| {
+        let (server, gone) = (moodle.server, id("gone"));
+        moodle.put_user(&gone, "Gone", "gone@example.invalid");
+        let admin = server.log_in("hsadmin");
+        let path = format!("/_synapse/admin/v1/deactivate/{}", php(&gone));
+        assert_eq!(server.ask(&admin, "POST", &path, "{}").status, 200);
+        let put = moodle.put_user(&gone, "Gone", "gone@example.invalid");
+        let why = json!({ "passed_over": "This account is deactivated" });
+        assert_eq!((put.status, put.json()), (200, why));
+    });
+}
+
+#[test]
 fn trap_8_two_names_become_one_account() {
     with_both_tokens(|moodle, _| {
         // `a.b` and `a@b` are both @a.b: the second puts the name right, nothing breaks.

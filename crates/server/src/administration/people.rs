@@ -84,8 +84,8 @@ pub enum Put {
     Created(Box<Person>),
     /// It was changed, or is as it should be.
     Changed,
-    /// It is none that this changer may touch.
-    Protected,
+    /// It is none that this changer may touch, and why.
+    Protected(&'static str),
 }
 
 impl Server {
@@ -152,8 +152,10 @@ impl Server {
         let turn = self.accounts.turn(user_id).await;
         let not_found = || MatrixError::not_found("User not found");
         let mut user = self.store.user(user_id).await?.ok_or_else(not_found)?;
-        if matches!(by, Changer::Platform) && provisioning::is_protected(&user) {
-            return Ok(Put::Protected);
+        if matches!(by, Changer::Platform)
+            && let Some(why) = provisioning::protection(&user)
+        {
+            return Ok(Put::Protected(why));
         }
         if password_hash.is_some() && !self.config.passwords.enabled {
             return Err(MatrixError::forbidden("Password change disabled").into());

@@ -27,9 +27,21 @@ pub const ORIGIN: &str = "moodle";
 /// The origin of the account behind a provisioning token.
 const TOKEN_ORIGIN: &str = "provisioning";
 
+/// Why a learning platform must leave this account alone, if it must. It is not told who is an
+/// admin.
+pub(super) fn protection(user: &User) -> Option<&'static str> {
+    if user.is_admin || user.origin != ORIGIN {
+        Some("This account was not made for provisioning")
+    } else if user.is_deactivated {
+        Some("This account is deactivated")
+    } else {
+        None
+    }
+}
+
 /// Whether a learning platform must leave this account alone.
 pub fn is_protected(user: &User) -> bool {
-    user.is_admin || user.is_deactivated || user.origin != ORIGIN
+    protection(user).is_some()
 }
 
 /// The user whom a learning platform means: it knows names with a space, whose accounts have `+`,

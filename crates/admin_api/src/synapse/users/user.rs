@@ -71,7 +71,7 @@ async fn put(
     let user_id = match user_id(&named) {
         Ok(user_id) if server.is_local(&user_id) => user_id,
         Ok(_) | Err(_) if is_platform => {
-            return Ok(passed_over("This server has no such user names"));
+            return Ok(passed_over(&named, "This server has no such user names"));
         }
         Ok(_) => {
             let why = "This endpoint can only be used with local users";
@@ -88,13 +88,11 @@ async fn put(
     let (status, person) = match server.put_person(&user_id, change, by).await {
         Ok(Put::Created(person)) => (StatusCode::CREATED, Some(*person)),
         Ok(Put::Changed) => (StatusCode::OK, server.person(&user_id).await?),
-        Ok(Put::Protected) => {
-            return Ok(passed_over("This account was not made for provisioning"));
-        }
+        Ok(Put::Protected(why)) => return Ok(passed_over(&named, why)),
         Err(error) => {
             let error = MatrixError::from(error);
             if is_platform && error.status < 500 {
-                return Ok(passed_over(&error.message));
+                return Ok(passed_over(&named, &error.message));
             }
             return Err(error.into());
         }
@@ -108,7 +106,10 @@ async fn put(
     Ok(json_bytes(status, text))
 }
 
-fn passed_over(why: &str) -> Response {
+/// A learning platform goes on with the next person, and does not look at the answer: whoever
+/// wonders why somebody is missing finds it in the log.
+fn passed_over(user: &str, why: &str) -> Response {
+    tracing::info!(user, why, "a learning platform's user was passed over");
     json(&json!({ "passed_over": why }))
 }
 
