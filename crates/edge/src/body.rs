@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lyceum_model::MatrixError;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::Refusal;
 
@@ -59,13 +59,27 @@ impl<T: DeserializeOwned> JsonBody<T> {
         match serde_json::from_slice(bytes) {
             Ok(_) if is_list => Err(MatrixError::bad_json("The body must be a JSON object").into()),
             Ok(value) => Ok(Self(value)),
-            Err(error) if error.is_data() => {
-                Err(MatrixError::bad_json(format!("The body has a wrong shape: {error}")).into())
-            }
-            Err(error) => {
-                Err(MatrixError::not_json(format!("The body is not valid JSON: {error}")).into())
-            }
+            Err(error) => Err(wrong(bytes, &error).into()),
         }
+    }
+
+    /// Reads JSON where none is no `{}`, such as what is stored as it comes.
+    pub fn parse_present(bytes: &[u8]) -> Result<Self, Refusal> {
+        if bytes.trim_ascii().is_empty() {
+            return Err(MatrixError::not_json("The body is missing").into());
+        }
+        Self::parse(bytes)
+    }
+}
+
+/// What is wrong with a body. The parser stops at what it meets first, which may be a wrong shape
+/// before the end of the JSON, or what no value of that shape begins with.
+fn wrong(bytes: &[u8], error: &serde_json::Error) -> MatrixError {
+    let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    if is_json {
+        MatrixError::bad_json(format!("The body has a wrong shape: {error}"))
+    } else {
+        MatrixError::not_json(format!("The body is not valid JSON: {error}"))
     }
 }
 

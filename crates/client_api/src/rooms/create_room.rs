@@ -34,7 +34,7 @@ struct Body {
     #[serde(default)]
     creation_content: Option<Box<RawValue>>,
     #[serde(default)]
-    initial_state: Vec<InitialState>,
+    initial_state: Vec<Box<RawValue>>,
     #[serde(default)]
     preset: Option<String>,
     #[serde(default)]
@@ -119,8 +119,11 @@ fn wish_of(body: Body, app: &App) -> Result<NewRoom, Refusal> {
         alias: alias.transpose()?,
         invites: invites.collect::<Result<_, _>>()?,
         initial_state: initial_state
-            .map(|state| Draft::state(state.kind, state.state_key, state.content))
-            .collect(),
+            .map(|state| {
+                let JsonBody(state) = JsonBody::<InitialState>::parse(state.get().as_bytes())?;
+                Ok(Draft::state(state.kind, state.state_key, state.content))
+            })
+            .collect::<Result<_, Refusal>>()?,
         creation_content: body.creation_content,
         power_level_content_override: body.power_level_content_override,
         is_direct: body.is_direct,

@@ -11,6 +11,8 @@ use lyceum_server::rooms::DirectoryQuery;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::object::object_of;
+
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     client(router, "/publicRooms", get(all).post(search))
 }
@@ -47,8 +49,11 @@ async fn all(
 struct Body {
     limit: Option<usize>,
     since: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_of")]
     filter: Filter,
+    /// There are no networks but this one.
+    #[serde(default, rename = "include_all_networks")]
+    _include_all_networks: Option<bool>,
     third_party_instance_id: Option<String>,
 }
 

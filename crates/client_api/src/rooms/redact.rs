@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::put};
-use lyceum_edge::{Answer, App, Limit, RawBody, Requester, Segments, client, json};
+use lyceum_edge::{Answer, App, JsonBody, Limit, RawBody, Requester, Segments, client, json};
 use lyceum_model::MatrixError;
 use lyceum_server::rooms::TransactionName;
 use ruma_common::{OwnedEventId, OwnedRoomId};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::send::content_of;
@@ -19,6 +20,13 @@ pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     )
 }
 
+/// What a redaction says that has a form.
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(rename = "reason")]
+    _reason: Option<String>,
+}
+
 async fn redact(
     State(app): State<Arc<App>>,
     requester: Requester,
@@ -28,7 +36,10 @@ async fn redact(
     requester.limit(&app, Limit::Message)?;
     let content = match body.trim_ascii() {
         [] => None,
-        body => Some(content_of(body)?),
+        body => {
+            let JsonBody(Reason { .. }) = JsonBody::parse(body)?;
+            Some(content_of(body)?)
+        }
     };
     let scope = format!("redact/{room_id}/{target}");
     let transaction = Some(TransactionName {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
-use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, Segments, json, json_bytes};
+use lyceum_edge::{Answer, App, JsonBody, Limit, RawBody, Requester, Segments, json, json_bytes};
 use lyceum_model::MatrixError;
 use lyceum_server::accounts::account_data;
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId};
@@ -32,9 +32,10 @@ pub(crate) async fn put(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments((user_id, kind)): Segments<(OwnedUserId, String)>,
-    JsonBody(content): JsonBody<Map<String, Value>>,
+    RawBody(body): RawBody,
 ) -> Answer {
     requester.must_be(&user_id)?;
+    let JsonBody(content) = JsonBody::parse_present(&body)?;
     put_any(&app, &requester, None, &kind, content).await
 }
 
@@ -42,9 +43,10 @@ pub(crate) async fn put_of_room(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments((user_id, room_id, kind)): Segments<(OwnedUserId, OwnedRoomId, String)>,
-    JsonBody(content): JsonBody<Map<String, Value>>,
+    RawBody(body): RawBody,
 ) -> Answer {
     requester.must_be(&user_id)?;
+    let JsonBody(content) = JsonBody::parse_present(&body)?;
     put_any(&app, &requester, Some(&room_id), &kind, content).await
 }
 

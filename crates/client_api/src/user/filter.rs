@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
-use lyceum_edge::{Answer, App, JsonBody, Limit, Requester, Segments, json, json_bytes};
+use lyceum_edge::{Answer, App, JsonBody, Limit, RawBody, Requester, Segments, json, json_bytes};
 use lyceum_model::MatrixError;
 use lyceum_server::accounts::filters;
 use ruma_common::OwnedUserId;
@@ -16,10 +16,11 @@ pub(crate) async fn post(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments(user_id): Segments<OwnedUserId>,
-    JsonBody(Object(filter)): JsonBody<Object>,
+    RawBody(body): RawBody,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     requester.must_be(&user_id)?;
+    let JsonBody(Object(filter)) = JsonBody::parse_present(&body)?;
     let kept = filters::keep(&app.server, &user_id, &filter).await;
     let filter_id = kept.map_err(MatrixError::from)?;
     Ok(json(&json!({ "filter_id": filter_id })))

@@ -102,6 +102,69 @@ async fn a_list_is_no_body() {
 }
 
 #[tokio::test]
+async fn what_is_no_json_is_told_from_what_has_a_wrong_shape() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let listed = format!("/v3/directory/list/room/{room}");
+    let typing = format!("/v3/rooms/{room}/typing/{}", alice.user_id);
+    let cases = [
+        (&listed, r#"{"visibility":1}"#, "M_BAD_JSON"),
+        (&listed, r#"{"visibility":null}"#, "M_BAD_JSON"),
+        (&listed, r#"{"visibility":"bogus"}"#, "M_BAD_JSON"),
+        (&listed, r#"{"visibility":1"#, "M_NOT_JSON"),
+        (&typing, r#"{"a":1}"#, "M_BAD_JSON"),
+        (&typing, r#"{"a":1}x"#, "M_NOT_JSON"),
+        (&typing, r#"{"typing":true}x"#, "M_NOT_JSON"),
+    ];
+    for (path, body, code) in cases {
+        let refused = alice.send(Method::PUT, path, body).await;
+        refused.expect_error(400, code);
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_no_part_of_a_body_that_is_an_object() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let state = json!({ "initial_state": [["m.x", "", {}]] });
+    for (path, body) in [
+        ("/v3/createRoom", state),
+        ("/v3/publicRooms", json!({ "filter": ["x", null] })),
+        ("/v3/publicRooms", json!({ "include_all_networks": "x" })),
+    ] {
+        let refused = alice.post(path, body).await;
+        refused.expect_error(400, "M_BAD_JSON");
+    }
+    let room = alice.create(json!({})).await;
+    let sent = alice.say(&room, "hello").await;
+    for (number, reason) in [json!(5), json!([])].into_iter().enumerate() {
+        let path = format!("/v3/rooms/{room}/redact/{sent}/{number}");
+        let refused = alice.put(&path, json!({ "reason": reason })).await;
+        refused.expect_error(400, "M_BAD_JSON");
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_as_it_comes_must_come() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create(json!({})).await;
+    let user = format!("/v3/user/{}", alice.user_id);
+    let data = format!("{user}/account_data/x");
+    alice.put(&data, json!({ "a": 1 })).await.ok();
+    for (method, path) in [
+        (Method::PUT, data.clone()),
+        (Method::PUT, format!("{user}/rooms/{room}/account_data/x")),
+        (Method::POST, format!("{user}/filter")),
+    ] {
+        let refused = alice.send(method, &path, "").await;
+        refused.expect_error(400, "M_NOT_JSON");
+    }
+    alice.get(&data).await.expect(200, json!({ "a": 1 }));
+}
+
+#[tokio::test]
 async fn bodies_of_any_content_type_are_json() {
     // The client of these tests sends no content type at all.
     let server = TestServer::start().await;
