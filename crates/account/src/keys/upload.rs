@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lyceum_model::{DeviceKeys, OneTimeKey};
-use ruma_common::{DeviceId, UserId};
+use ruma_common::{CanonicalJsonValue, DeviceId, UserId};
 use serde_json::Value;
 
 use super::{
@@ -42,8 +42,8 @@ pub fn one_time_key_ids(body: &Value) -> Vec<String> {
 
 /// Checks an upload of `device_id`: ids, shapes and limits.
 ///
-/// Signatures are not checked: the specification asks clients to do it, who cannot trust a server
-/// with it, and simple bots upload keys without. A one-time key that is there already may come
+/// Signatures must have their form, but are not checked: the specification asks clients to do it,
+/// who cannot trust a server with it, and simple bots upload keys with none. A one-time key that is there already may come
 /// again, but not with other content.
 pub fn check_upload(
     user_id: &UserId,
@@ -177,8 +177,17 @@ fn check_key(key_id: &str, key: &Value, name: &'static str) -> Result<OneTimeKey
         Value::String(_) if algorithm != "signed_curve25519" => key.to_string(),
         Value::Object(_) => {
             let key = SignedJson::new(key, name)?;
-            if algorithm == "signed_curve25519" {
+            let is_signed = algorithm == "signed_curve25519";
+            if is_signed {
                 key.text("key").ok_or(KeyError::Missing("key"))?;
+            }
+            match key.get("signatures") {
+                Some(signatures) if are_signatures(signatures) => {}
+                None if !is_signed => {}
+                Some(_) | None => return Err(KeyError::Malformed("signatures")),
+            }
+            if key.get("fallback").is_some_and(|it| it.as_bool().is_none()) {
+                return Err(KeyError::Malformed("fallback"));
             }
             key.to_json()
         }
@@ -191,6 +200,16 @@ fn check_key(key_id: &str, key: &Value, name: &'static str) -> Result<OneTimeKey
         key_id: key_id.to_owned(),
         json,
     })
+}
+
+/// Signatures by key, by user.
+fn are_signatures(signatures: &CanonicalJsonValue) -> bool {
+    let is_by_key = |by_key: &CanonicalJsonValue| {
+        let by_key = by_key.as_object();
+        by_key.is_some_and(|by_key| by_key.values().all(|key| key.as_str().is_some()))
+    };
+    let by_user = signatures.as_object();
+    by_user.is_some_and(|by_user| by_user.values().all(is_by_key))
 }
 
 fn is_same_json(a: &str, b: &str) -> bool {

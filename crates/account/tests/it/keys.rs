@@ -172,7 +172,7 @@ fn signatures_of_uploads_are_for_clients_to_check() {
     let keys = Key::new(2, Some("DEVICE")).sign(alice(), device_json());
     let accepted = upload(&json!({ "device_keys": keys }), &NOTHING).unwrap();
     assert!(accepted.device_keys.is_some());
-    let unsigned = json!({ "key": Key::new(3, None).public });
+    let unsigned = json!({ "key": Key::new(3, None).public, "signatures": {} });
     let body = json!({ "one_time_keys": { "signed_curve25519:A": unsigned } });
     assert_eq!(upload(&body, &NOTHING).unwrap().one_time_keys.len(), 1);
 }

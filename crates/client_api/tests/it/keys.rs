@@ -123,6 +123,41 @@ async fn one_time_keys_are_counted_and_handed_out_once() {
 }
 
 #[tokio::test]
+async fn malformed_one_time_keys_are_refused() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    upload(&alice, 1).await;
+    let good = one_time_key(&alice.user_id, &alice.device_id, 1, 10);
+    let with = |name: &str, value: Value| {
+        let mut key = good.clone();
+        key[name] = value;
+        key
+    };
+    for wrong in [
+        json!({ "key": "abc" }),
+        with("key", json!(1)),
+        with("signatures", json!("x")),
+        with("signatures", json!({ "@alice:example.org": "x" })),
+        with(
+            "signatures",
+            json!({ "@alice:example.org": { "ed25519:A": 1 } }),
+        ),
+        with("fallback", json!("yes")),
+    ] {
+        for kind in ["one_time_keys", "fallback_keys"] {
+            let body = json!({ kind: { "signed_curve25519:A": wrong } });
+            let refused = alice.post("/v3/keys/upload", body).await;
+            assert_eq!(refused.status, 400, "{wrong}: {refused:?}");
+        }
+    }
+    let body = json!({ "fallback_keys": {
+        "signed_curve25519:A": with("fallback", json!(true)),
+        "other:B": "unsigned",
+    } });
+    alice.post("/v3/keys/upload", body).await.ok();
+}
+
+#[tokio::test]
 async fn nobody_gets_the_same_one_time_key_as_another() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;

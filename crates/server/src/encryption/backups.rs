@@ -178,14 +178,18 @@ fn unless_changed(backup: &BackupVersion, change: AccountChange) -> Batch {
     batch
 }
 
-/// Removes a backup with its keys.
+/// Removes a backup with its keys, if that has not happened yet.
 pub async fn remove(
     server: &Server,
     user_id: &UserId,
     number: u64,
 ) -> Result<(), BackupAccessError> {
     let _turn = server.accounts.turn(user_id).await;
-    version(server, user_id, Some(number)).await?;
+    if server.store.backup(user_id, Some(number)).await?.is_none() {
+        let newest = server.store.newest_backup_number(user_id).await?;
+        let was_there = (1..=newest).contains(&number);
+        return was_there.then_some(()).ok_or(BackupAccessError::NotFound);
+    }
     let change = AccountChange::RemoveBackup {
         user_id: user_id.to_owned(),
         version: number,
@@ -222,6 +226,10 @@ async fn try_put_sessions(
         .backup(user_id, None)
         .await?
         .ok_or(BackupAccessError::NotFound)?;
+    if number != newest.version {
+        // An older one is refused otherwise than one that is not there.
+        version(server, user_id, Some(number)).await?;
+    }
     backup::check_write(number, Some(newest.version))?;
     let existing = stored_sessions(server, user_id, number, part).await?;
     let sessions = backup::merge(&existing, uploaded.to_vec());
