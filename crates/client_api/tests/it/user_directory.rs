@@ -34,6 +34,17 @@ async fn users_are_found_by_id_and_name() {
 }
 
 #[tokio::test]
+async fn nobody_has_a_name_without_end() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    for term in ["x".repeat(60_000), "%_".repeat(30_000), "ü".repeat(26_000)] {
+        let body = json!({ "search_term": term });
+        let answer = alice.post("/v3/user_directory/search", body).await;
+        answer.expect(200, json!({ "results": [], "limited": false }));
+    }
+}
+
+#[tokio::test]
 async fn long_results_are_cut() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;

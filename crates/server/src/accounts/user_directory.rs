@@ -10,6 +10,8 @@ use crate::Server;
 
 /// Most results of one search.
 const RESULTS_MAX: usize = 50;
+/// Nobody has so long a name.
+const TERM_BYTES_MAX: usize = 10_000;
 
 /// What a search found.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +31,7 @@ pub async fn search(
 ) -> Result<Found, StorageError> {
     let limit = limit.min(RESULTS_MAX);
     let term = term.trim();
-    if term.is_empty() || limit == 0 {
+    if term.is_empty() || term.len() > TERM_BYTES_MAX || limit == 0 {
         return Ok(Found::default());
     }
     let page = UserPage {
