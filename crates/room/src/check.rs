@@ -31,7 +31,8 @@ pub(crate) fn content(piece: &Piece, room: &Room, signer: &Signer) -> Result<(),
         ("m.room.message", _) => texts(content, &["body", "msgtype"]),
         ("m.room.name", Some(_)) => texts(content, &["name"]),
         ("m.room.topic", Some(_)) => texts(content, &["topic"]),
-        ("m.room.avatar", Some(_)) => texts(content, &["url"]),
+        // Null is how clients take a picture away.
+        ("m.room.avatar", Some(_)) => texts_or_null(content, &["url"]),
         ("m.room.history_visibility", Some(_)) => texts(content, &["history_visibility"]),
         ("m.room.guest_access", Some(_)) => texts(content, &["guest_access"]),
         ("m.room.encryption", Some(_)) => texts(content, &["algorithm"]),
@@ -74,6 +75,16 @@ fn texts(content: &CanonicalJsonObject, keys: &[&str]) -> Result<(), Denied> {
     Ok(())
 }
 
+fn texts_or_null(content: &CanonicalJsonObject, keys: &[&str]) -> Result<(), Denied> {
+    for key in keys {
+        match content.get(*key) {
+            None | Some(CanonicalJsonValue::Null | CanonicalJsonValue::String(_)) => {}
+            Some(_) => return bad(&format!("{key} must be a string")),
+        }
+    }
+    Ok(())
+}
+
 fn member(content: &CanonicalJsonObject, key: &str) -> Result<(), Denied> {
     if UserId::parse(key).is_err() {
         return bad("the state key of m.room.member must be a user id");
@@ -84,12 +95,7 @@ fn member(content: &CanonicalJsonObject, key: &str) -> Result<(), Denied> {
     if lyceum_model::Membership::from_name(membership).is_none() {
         return bad("unknown membership");
     }
-    for field in ["displayname", "avatar_url"] {
-        match content.get(field) {
-            None | Some(CanonicalJsonValue::Null | CanonicalJsonValue::String(_)) => {}
-            Some(_) => return bad(&format!("{field} must be a string")),
-        }
-    }
+    texts_or_null(content, &["displayname", "avatar_url"])?;
     texts(content, &["reason"])
 }
 

@@ -21,9 +21,13 @@ pub enum Denied {
     /// The state asked for contradicts itself or the room's creation: 400 `M_INVALID_ROOM_STATE`.
     #[error("{0}")]
     InvalidRoomState(String),
-    /// The event, or one of its ids, is too large (the bytes it has): 413 `M_TOO_LARGE`.
+    /// The event is too large (the bytes it has): 413 `M_TOO_LARGE`.
     #[error("the event is too large")]
     TooLarge(usize),
+    /// An id or a type in the event is longer than 255 bytes (the bytes it has): 413
+    /// `M_TOO_LARGE`.
+    #[error("an id or type in the event has {0} bytes; 255 are allowed")]
+    FieldTooLarge(usize),
     /// This server does not know the room version: 400 `M_UNSUPPORTED_ROOM_VERSION`.
     #[error("room version {0} is not supported")]
     UnsupportedVersion(RoomVersionId),
@@ -42,7 +46,7 @@ impl From<Denied> for MatrixError {
             Denied::BadJson(_) => Self::bad_json(message),
             Denied::InvalidParam(_) => Self::invalid_param(message),
             Denied::InvalidRoomState(_) => Self::new(400, "M_INVALID_ROOM_STATE", message),
-            Denied::TooLarge(_) => Self::too_large(message),
+            Denied::TooLarge(_) | Denied::FieldTooLarge(_) => Self::too_large(message),
             Denied::UnsupportedVersion(_) => Self::unsupported_room_version(message),
             Denied::UnableToGrantJoin => Self::new(400, "M_UNABLE_TO_GRANT_JOIN", message),
         }

@@ -138,7 +138,7 @@ fn check_ids(proposal: &Proposal) -> Result<(), Denied> {
             .map_or(0, |room_id| room_id.as_str().len()),
     ];
     match lengths.into_iter().find(|length| *length > ID_BYTES_MAX) {
-        Some(length) => Err(Denied::TooLarge(length)),
+        Some(length) => Err(Denied::FieldTooLarge(length)),
         None => Ok(()),
     }
 }

@@ -277,6 +277,9 @@ pub fn denied_answer(denied: Denied) -> MatrixError {
         Denied::TooLarge(bytes) => {
             MatrixError::too_large(format!("The event has {bytes} bytes; 65535 are allowed"))
         }
+        Denied::FieldTooLarge(bytes) => MatrixError::too_large(format!(
+            "An id or type in the event has {bytes} bytes; 255 are allowed"
+        )),
         Denied::UnsupportedVersion(version) => MatrixError::unsupported_room_version(format!(
             "This server does not know room version {version}"
         )),

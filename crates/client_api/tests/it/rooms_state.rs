@@ -170,3 +170,20 @@ async fn members_now_and_then() {
         .await
         .expect_error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn a_picture_is_taken_away_with_null() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create(json!({})).await;
+    let path = format!("/v3/rooms/{room}/state/m.room.avatar/");
+    for content in [
+        json!({ "url": "mxc://example.org/a" }),
+        json!({ "url": null }),
+    ] {
+        alice.put(&path, content.clone()).await.ok();
+        alice.get(&path).await.expect(200, content);
+    }
+    let wrong = alice.put(&path, json!({ "url": 1 })).await;
+    wrong.expect_error(400, "M_BAD_JSON");
+}

@@ -153,7 +153,7 @@ fn check_draft(kind: &str, state_key: Option<&str>, content: &str, expect: &str)
         let told = match &outcome {
             Ok(_) => "sent",
             Err(Denied::BadJson(_)) => "bad json",
-            Err(Denied::TooLarge(_)) => "too large",
+            Err(Denied::TooLarge(_) | Denied::FieldTooLarge(_)) => "too large",
             Err(Denied::InvalidParam(_)) => "invalid",
             Err(_) => "other",
         };

@@ -264,6 +264,7 @@ fn contradictions_are_refused() {
             Denied::InvalidParam(_) => "InvalidParam",
             Denied::InvalidRoomState(_) => "InvalidRoomState",
             Denied::TooLarge(_) => "TooLarge",
+            Denied::FieldTooLarge(_) => "FieldTooLarge",
             Denied::UnsupportedVersion(_) => "UnsupportedVersion",
             Denied::UnableToGrantJoin => "UnableToGrantJoin",
         };
