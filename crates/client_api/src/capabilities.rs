@@ -19,6 +19,7 @@ async fn capabilities(State(app): State<Arc<App>>, requester: Requester) -> Answ
         .iter()
         .map(|version| (version.as_str(), "stable"))
         .collect();
+    // Under their stable names only: clients that take an unstable one for the same refuse both.
     let mut capabilities = json!({
         "m.change_password": { "enabled": config.passwords.enabled },
         "m.room_versions": { "default": config.rooms.default_version, "available": available },
@@ -28,12 +29,9 @@ async fn capabilities(State(app): State<Arc<App>>, requester: Requester) -> Answ
         "m.get_login_token": { "enabled": config.passwords.enabled },
         "m.forget_forced_upon_leave": { "enabled": false },
         "m.profile_fields": { "enabled": true },
-        "uk.tcpip.msc4133.profile_fields": { "enabled": true },
     });
     if requester.is_admin && requester.provisioning() != Provisioning::OwnToken {
-        let moderation = json!({ "suspend": true, "lock": true });
-        capabilities["uk.timedout.msc4323"] = moderation.clone();
-        capabilities["m.account_moderation"] = moderation;
+        capabilities["m.account_moderation"] = json!({ "suspend": true, "lock": true });
     }
     Ok(json(&json!({ "capabilities": capabilities })))
 }

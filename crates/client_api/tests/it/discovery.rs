@@ -138,6 +138,22 @@ async fn turn_servers_and_protocols_are_empty() {
         turn.expect(200, json!({}));
         let protocols = alice.get(&format!("/{version}/thirdparty/protocols")).await;
         protocols.expect(200, json!({}));
+        for unknown in [
+            "protocol/irc",
+            "location/irc?x=y",
+            "user/irc",
+            "location?alias=%23a:example.org",
+            "user?userid=@alice:example.org",
+        ] {
+            let answer = alice.get(&format!("/{version}/thirdparty/{unknown}")).await;
+            answer.expect_error(404, "M_NOT_FOUND");
+        }
+        for incomplete in ["location", "user"] {
+            let answer = alice
+                .get(&format!("/{version}/thirdparty/{incomplete}"))
+                .await;
+            answer.expect_error(400, "M_MISSING_PARAM");
+        }
     }
 }
 
