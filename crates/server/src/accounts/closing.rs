@@ -1,6 +1,6 @@
 //! Closing an account for good (Client-Server API, "Deactivating an account").
 
-use lyceum_model::{AccountChange, Batch, Expect, MatrixError};
+use lyceum_model::{AccountChange, Batch, Expect, MatrixError, Position};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 
@@ -13,7 +13,7 @@ use crate::{
 /// What becomes of the data of a closed account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remains {
-    /// Its profile and account data stay.
+    /// Its profile, its keys and what it wrote stay.
     Kept,
     /// They go, and who joins a room later no longer sees what the user wrote.
     Erased,
@@ -49,8 +49,8 @@ impl From<ClosingError> for MatrixError {
     }
 }
 
-/// Closes an account: it leaves its rooms, then loses its password, devices and addresses. Who
-/// is interrupted can begin again, since the account itself goes last.
+/// Closes an account: it leaves its rooms, then loses its password, devices, addresses, account
+/// data and key backups. Who is interrupted can begin again, since the account itself goes last.
 pub async fn close(
     server: &Server,
     user_id: &UserId,
@@ -100,6 +100,7 @@ async fn try_close(
             address: threepid.address,
         });
     }
+    forget_settings(server, user_id, &mut batch).await?;
     user.password_hash = None;
     user.is_deactivated = true;
     user.is_admin = false;
@@ -110,5 +111,33 @@ async fn try_close(
     batch.push(AccountChange::PutUser(user));
     batch.push(AccountChange::DeviceListChanged(owned));
     server.commit(batch).await?;
+    Ok(())
+}
+
+/// What only the user's own clients needed goes: account data, push rules and tags with it, and
+/// key backups.
+async fn forget_settings(
+    server: &Server,
+    user_id: &UserId,
+    batch: &mut Batch,
+) -> Result<(), StorageError> {
+    let store = &server.store;
+    let all = store
+        .account_data(user_id, Position(0), server.feed.position())
+        .await?;
+    for entry in all.into_iter().filter(|entry| entry.content.is_some()) {
+        batch.push(AccountChange::AccountData {
+            user_id: user_id.to_owned(),
+            room_id: entry.room_id,
+            kind: entry.kind,
+            content: None,
+        });
+    }
+    for version in 1..=store.newest_backup_number(user_id).await? {
+        batch.push(AccountChange::RemoveBackup {
+            user_id: user_id.to_owned(),
+            version,
+        });
+    }
     Ok(())
 }

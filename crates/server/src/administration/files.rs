@@ -113,7 +113,8 @@ impl Server {
         Ok((local, remote))
     }
 
-    /// Keeps files from being seen, with all others of the same bytes; how many are kept so now.
+    /// Keeps files from being seen, with all others of the same bytes; how many were seen
+    /// until now.
     pub async fn quarantine(
         &self,
         ids: &[MediaId],
@@ -130,12 +131,9 @@ impl Server {
         let mut count = 0;
         for media in self.files_of(None).await? {
             let is_same = media.sha256.is_some_and(|sha256| hashes.contains(&sha256));
-            if !is_same || media.is_safe_from_quarantine {
-                continue;
-            }
-            count += 1;
-            if media.quarantined_by.is_none() {
+            if is_same && !media.is_safe_from_quarantine && media.quarantined_by.is_none() {
                 self.set_quarantine(media, Some(by.to_owned())).await?;
+                count += 1;
             }
         }
         Ok(count)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lyceum_model::{MatrixError, Membership, Position, Seq};
+use lyceum_model::{Event, MatrixError, Membership, Position, Seq};
 use lyceum_storage::{Direction, TimelinePage};
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ impl Server {
                 let is_redactable = event.sender == user_id
                     && stored.redacted_because.is_none()
                     && is_in_time
-                    && !KEPT_KINDS.contains(&&*event.kind);
+                    && is_somebodys_own(event);
                 if is_redactable {
                     found.push(event.id.clone());
                     if found.len() >= limit {
@@ -134,15 +134,12 @@ impl Server {
     }
 }
 
-/// What a room stands on, and redactions themselves.
-const KEPT_KINDS: [&str; 9] = [
-    "m.room.create",
-    "m.room.power_levels",
-    "m.room.join_rules",
-    "m.room.history_visibility",
-    "m.room.guest_access",
-    "m.room.encryption",
-    "m.room.server_acl",
-    "m.room.tombstone",
-    "m.room.redaction",
-];
+/// Whether an event is what somebody said or what they are called. Other state is the room's: its
+/// name, its topic, what a space contains. Redactions are spared too.
+fn is_somebodys_own(event: &Event) -> bool {
+    match &*event.kind {
+        "m.room.member" => true,
+        "m.room.redaction" => false,
+        _ => event.state_key.is_none(),
+    }
+}

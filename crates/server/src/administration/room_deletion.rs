@@ -91,6 +91,11 @@ impl Server {
         }
         self.move_aliases(room_id, &mut shutdown).await?;
         if !wish.purge {
+            for user_id in &shutdown.kicked_users {
+                if let Err(error) = self.forget(user_id, room_id).await {
+                    tracing::warn!(%error, room = %room_id, "a room that was shut down is still listed");
+                }
+            }
             return Ok(json!(shutdown));
         }
         note(json!(shutdown)).await;

@@ -46,6 +46,7 @@ async fn memberships(
     let standings = app.server.store.memberships(&user_id(&named)?).await?;
     let memberships: Map<String, Value> = standings
         .into_iter()
+        .filter(|standing| !standing.is_forgotten)
         .map(|standing| (standing.room_id.to_string(), json!(standing.membership)))
         .collect();
     Ok(json(&json!({ "memberships": memberships })))

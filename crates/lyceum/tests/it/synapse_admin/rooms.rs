@@ -335,3 +335,22 @@ fn history_is_purged() {
         json!({ "name": "Old" })
     );
 }
+
+#[test]
+fn who_was_sent_out_of_a_room_that_is_shut_no_longer_has_it() {
+    let scene = Scene::start();
+    let room = scene.room(&scene.alice, &json!({}));
+    scene.ok(
+        "DELETE",
+        &format!("/v1/rooms/{}", php(&room)),
+        r#"{"purge":false}"#,
+    );
+    let messages = format!("/rooms/{}/messages?dir=b", php(&room));
+    let answer = scene.client(&scene.alice, "GET", &messages, &json!({}));
+    assert_eq!(answer.code(), "403 M_FORBIDDEN");
+    let memberships = format!("/v1/users/{}/memberships", php(&id("alice")));
+    let told = scene.ok("GET", &memberships, "");
+    assert_eq!(told["memberships"], json!({}));
+    let details = scene.ok("GET", &format!("/v1/rooms/{}", php(&room)), "");
+    assert_eq!(details["forgotten"], json!(true));
+}

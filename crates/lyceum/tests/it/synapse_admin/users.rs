@@ -484,3 +484,63 @@ fn spam_goes() {
     let heard = scene.say(&scene.alice, &room, "heard", "sorry");
     scene.ok("GET", &format!("/v1/fetch_event/{}", php(&heard)), "");
 }
+
+#[test]
+fn a_closed_account_loses_its_settings_and_backups() {
+    let scene = Scene::start();
+    let user = format!("/v2/users/{}", php(&id("bob")));
+    let open = r#"{"password":"pass word","deactivated":false}"#;
+    scene.ok("PUT", &user, open);
+    for close in [
+        ("PUT", user.clone(), r#"{"deactivated":true}"#),
+        ("POST", format!("/v1/deactivate/{}", php(&id("bob"))), "{}"),
+    ] {
+        let bob = scene.server.log_in("bob");
+        let room = scene.room(&bob, &json!({}));
+        let data = format!("/user/{}/account_data/org.x", php(&id("bob")));
+        let tag = format!("/user/{}/rooms/{}/tags/u.x", php(&id("bob")), php(&room));
+        let rule = "/pushrules/global/content/x";
+        let backup = json!({ "algorithm": "m.x", "auth_data": { "public_key": "x" } });
+        for (method, path, body) in [
+            ("PUT", data.as_str(), json!({ "a": 1 })),
+            ("PUT", &tag, json!({})),
+            ("PUT", rule, json!({ "pattern": "x", "actions": [] })),
+            ("POST", "/room_keys/version", backup),
+        ] {
+            let answer = scene.client(&bob, method, path, &body);
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        }
+        scene.ok(close.0, &close.1, close.2);
+        let path = format!("/v1/users/{}/accountdata", php(&id("bob")));
+        let told = scene.ok("GET", &path, "");
+        assert_eq!(told["account_data"], json!({ "global": {}, "rooms": {} }));
+        scene.ok("PUT", &user, open);
+        let bob = scene.server.log_in("bob");
+        for path in [&data, rule, "/room_keys/version"] {
+            let answer = scene.client(&bob, "GET", path, &json!({}));
+            assert_eq!(answer.code(), "404 M_NOT_FOUND", "{path}");
+        }
+    }
+}
+
+#[test]
+fn what_a_room_is_called_outlives_what_its_maker_said() {
+    let scene = Scene::start();
+    let room = scene.room(
+        &scene.alice,
+        &json!({ "name": "Room one", "topic": "Topic" }),
+    );
+    let said = scene.say(&scene.alice, &room, "1", "hello");
+    let path = format!("/v1/user/{}/redact", php(&id("alice")));
+    let begun = scene.ok("POST", &path, r#"{"rooms":[]}"#);
+    let job = begun["redact_id"].as_str().unwrap();
+    scene.finished(&format!("/v1/user/redact_status/{job}"));
+    let details = scene.ok("GET", &format!("/v1/rooms/{}", php(&room)), "");
+    assert_eq!(
+        (&details["name"], &details["topic"]),
+        (&json!("Room one"), &json!("Topic"))
+    );
+    let path = format!("/rooms/{}/event/{}", php(&room), php(&said));
+    let event = scene.client(&scene.alice, "GET", &path, &json!({})).json();
+    assert_eq!(event["content"], json!({}));
+}
