@@ -75,7 +75,9 @@ impl<T: DeserializeOwned> JsonBody<T> {
 /// What is wrong with a body. The parser stops at what it meets first, which may be a wrong shape
 /// before the end of the JSON, or what no value of that shape begins with.
 fn wrong(bytes: &[u8], error: &serde_json::Error) -> MatrixError {
-    let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    // Texts that are passed over are not looked into, so that they are UTF-8 is asked apart.
+    let text = std::str::from_utf8(bytes).ok();
+    let is_json = text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
     if is_json {
         MatrixError::bad_json(format!("The body has a wrong shape: {error}"))
     } else {

@@ -1,5 +1,6 @@
 //! What bad requests get: the error code of the specification, and nothing stored.
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
@@ -121,6 +122,9 @@ async fn what_is_no_json_is_told_from_what_has_a_wrong_shape() {
         let refused = alice.send(Method::PUT, path, body).await;
         refused.expect_error(400, code);
     }
+    let no_text = Bytes::from_static(b"{\"\xff\xfe\":1}");
+    let refused = alice.send_with(Method::PUT, &typing, &[], no_text).await;
+    refused.expect_error(400, "M_NOT_JSON");
 }
 
 #[tokio::test]
