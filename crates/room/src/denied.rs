@@ -22,18 +22,18 @@ pub enum Denied {
     #[error("{0}")]
     InvalidRoomState(String),
     /// The event is too large (the bytes it has): 413 `M_TOO_LARGE`.
-    #[error("the event is too large")]
+    #[error("The event has {0} bytes; 65535 are allowed")]
     TooLarge(usize),
     /// An id or a type in the event is longer than 255 bytes (the bytes it has): 413
     /// `M_TOO_LARGE`.
-    #[error("an id or type in the event has {0} bytes; 255 are allowed")]
+    #[error("An id or type in the event has {0} bytes; 255 are allowed")]
     FieldTooLarge(usize),
     /// This server does not know the room version: 400 `M_UNSUPPORTED_ROOM_VERSION`.
-    #[error("room version {0} is not supported")]
+    #[error("This server does not know room version {0}")]
     UnsupportedVersion(RoomVersionId),
     /// Nobody of this server may let users into this restricted room: 400
     /// `M_UNABLE_TO_GRANT_JOIN`; another server may be able to.
-    #[error("no member of this server may let users into this room")]
+    #[error("Nobody of this server in the room may let you in")]
     UnableToGrantJoin,
 }
 

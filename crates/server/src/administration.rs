@@ -81,7 +81,7 @@ impl From<AdministrationError> for MatrixError {
 
 impl From<lyceum_room::Denied> for AdministrationError {
     fn from(denied: lyceum_room::Denied) -> Self {
-        Self::Refused(crate::rooms::denied_answer(denied))
+        Self::Refused(denied.into())
     }
 }
 

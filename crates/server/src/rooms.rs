@@ -257,37 +257,12 @@ impl From<RoomError> for MatrixError {
     fn from(error: RoomError) -> Self {
         match error {
             RoomError::UnknownRoom => Self::not_found("This server does not know that room"),
-            RoomError::Denied(denied) => denied_answer(denied),
+            RoomError::Denied(denied) => denied.into(),
             RoomError::Refused(error) => error,
             RoomError::Repeated(_) => Self::internal("The transaction's outcome was lost"),
             RoomError::Commit(error) => error.into(),
             RoomError::Storage(error) => error.into(),
         }
-    }
-}
-
-/// What the rules' refusal means to a client.
-pub fn denied_answer(denied: Denied) -> MatrixError {
-    match denied {
-        Denied::Forbidden(why) => MatrixError::forbidden(why),
-        Denied::BadState(why) => MatrixError::new(403, "M_BAD_STATE", why),
-        Denied::BadJson(why) => MatrixError::bad_json(why),
-        Denied::InvalidParam(why) => MatrixError::invalid_param(why),
-        Denied::InvalidRoomState(why) => MatrixError::new(400, "M_INVALID_ROOM_STATE", why),
-        Denied::TooLarge(bytes) => {
-            MatrixError::too_large(format!("The event has {bytes} bytes; 65535 are allowed"))
-        }
-        Denied::FieldTooLarge(bytes) => MatrixError::too_large(format!(
-            "An id or type in the event has {bytes} bytes; 255 are allowed"
-        )),
-        Denied::UnsupportedVersion(version) => MatrixError::unsupported_room_version(format!(
-            "This server does not know room version {version}"
-        )),
-        Denied::UnableToGrantJoin => MatrixError::new(
-            400,
-            "M_UNABLE_TO_GRANT_JOIN",
-            "Nobody of this server in the room may let you in",
-        ),
     }
 }
 
