@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{AdminRequester, Answer, App, JsonBody, Segments, client_v1, json, unstable};
+use lyceum_edge::{
+    AdminRequester, Answer, App, JsonBody, Refusal, Segments, client_v1, json, unstable,
+};
 use lyceum_model::{MatrixError, User};
-use lyceum_server::administration::AdministrationError;
-use ruma_common::OwnedUserId;
+use ruma_common::{OwnedUserId, UserId};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -48,7 +49,10 @@ async fn lock(
     JsonBody(Lock { locked }): JsonBody<Lock>,
 ) -> Answer {
     moderated(&app, &admin, &user_id).await?;
-    change(&app, &user_id, |user| user.is_locked = locked).await?;
+    app.server
+        .change_user(&user_id, |user| user.is_locked = locked)
+        .await
+        .map_err(MatrixError::from)?;
     Ok(json(&json!({ "locked": locked })))
 }
 
@@ -68,41 +72,30 @@ async fn suspend(
     JsonBody(Suspension { suspended }): JsonBody<Suspension>,
 ) -> Answer {
     moderated(&app, &admin, &user_id).await?;
-    change(&app, &user_id, |user| user.is_suspended = suspended).await?;
+    app.server
+        .change_user(&user_id, |user| user.is_suspended = suspended)
+        .await
+        .map_err(MatrixError::from)?;
     Ok(json(&json!({ "suspended": suspended })))
 }
 
 /// The account to moderate: of this server, in use, and no admin's, the requester's own among
 /// them.
-async fn moderated(
-    app: &App,
-    admin: &AdminRequester,
-    user_id: &OwnedUserId,
-) -> Result<User, MatrixError> {
+async fn moderated(app: &App, admin: &AdminRequester, user_id: &UserId) -> Result<User, Refusal> {
     if !app.server.is_local(user_id) {
         let why = "User does not belong to the local server.";
-        return Err(MatrixError::invalid_param(why));
+        return Err(MatrixError::invalid_param(why).into());
     }
-    if *user_id == admin.user_id {
+    if user_id == admin.user_id {
         let why = "You cannot lock or suspend your own account";
-        return Err(MatrixError::forbidden(why));
+        return Err(MatrixError::forbidden(why).into());
     }
-    let user = app.server.store.user(user_id).await;
-    let user = user.map_err(AdministrationError::from)?;
-    match user {
+    match app.server.store.user(user_id).await? {
         Some(user) if user.is_admin => {
             let why = "Another admin cannot be locked or suspended";
-            Err(MatrixError::forbidden(why))
+            Err(MatrixError::forbidden(why).into())
         }
         Some(user) if !user.is_deactivated => Ok(user),
-        Some(_) | None => Err(MatrixError::not_found("User not found.")),
+        Some(_) | None => Err(MatrixError::not_found("User not found.").into()),
     }
-}
-
-async fn change(
-    app: &App,
-    user_id: &OwnedUserId,
-    change: impl Fn(&mut User) + Send + Sync,
-) -> Result<(), MatrixError> {
-    Ok(app.server.change_user(user_id, change).await?)
 }

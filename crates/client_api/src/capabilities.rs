@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{Answer, App, Limit, Provisioning, Requester, client, json};
+use lyceum_edge::{Answer, App, Limit, Requester, client, json};
 use lyceum_room::RoomRules;
 use serde_json::json;
 
@@ -30,7 +30,7 @@ async fn capabilities(State(app): State<Arc<App>>, requester: Requester) -> Answ
         "m.forget_forced_upon_leave": { "enabled": false },
         "m.profile_fields": { "enabled": true },
     });
-    if requester.is_admin && requester.provisioning() != Provisioning::OwnToken {
+    if requester.acts_as_admin() {
         capabilities["m.account_moderation"] = json!({ "suspend": true, "lock": true });
     }
     Ok(json(&json!({ "capabilities": capabilities })))

@@ -1,7 +1,10 @@
-//! Bodies that are objects, of whatever keys.
+//! Bodies that are objects, of whatever keys, and objects inside bodies.
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error};
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
+use serde_json::{Map, Value, value::RawValue};
 
 /// A JSON value that is an object.
 pub(crate) struct Object(pub(crate) Value);
@@ -14,11 +17,16 @@ impl<'de> Deserialize<'de> for Object {
 
 /// A part of a body that must be an object: a list would pass for a struct with its fields in
 /// order.
-pub(crate) fn object_of<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    let Object(object) = Object::deserialize(deserializer)?;
-    serde_json::from_value(object).map_err(D::Error::custom)
+#[derive(Default)]
+pub(crate) struct ObjectOf<T>(pub(crate) T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for ObjectOf<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let part = Box::<RawValue>::deserialize(deserializer)?;
+        if !part.get().starts_with('{') {
+            return Err(D::Error::custom("expected an object"));
+        }
+        let part = serde_json::from_str(part.get()).map_err(D::Error::custom)?;
+        Ok(Self(part))
+    }
 }

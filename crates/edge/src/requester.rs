@@ -69,6 +69,11 @@ impl Requester {
         self.provisioning != Provisioning::No
     }
 
+    /// Whether this is an admin, with a token for all that admins may.
+    pub fn acts_as_admin(&self) -> bool {
+        self.is_admin && self.provisioning != Provisioning::OwnToken
+    }
+
     /// What kind of provisioning this is.
     pub fn provisioning(&self) -> Provisioning {
         self.provisioning
@@ -190,7 +195,7 @@ impl FromRequestParts<Arc<App>> for AdminRequester {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
         let requester = Requester::from_request_parts(parts, app).await?;
-        if !requester.is_admin || requester.provisioning == Provisioning::OwnToken {
+        if !requester.acts_as_admin() {
             return Err(MatrixError::forbidden("You are not a server admin").into());
         }
         Ok(Self(requester))

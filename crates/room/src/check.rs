@@ -67,19 +67,24 @@ fn bad(reason: &str) -> Result<(), Denied> {
 
 /// These fields, where present, are texts.
 fn texts(content: &CanonicalJsonObject, keys: &[&str]) -> Result<(), Denied> {
-    for key in keys {
-        if content.get(*key).is_some_and(|value| !value.is_string()) {
-            return bad(&format!("{key} must be a string"));
-        }
-    }
-    Ok(())
+    fields(content, keys, CanonicalJsonValue::is_string)
 }
 
+/// These fields, where present, are texts or null.
 fn texts_or_null(content: &CanonicalJsonObject, keys: &[&str]) -> Result<(), Denied> {
+    fields(content, keys, |value| {
+        value.is_string() || matches!(value, CanonicalJsonValue::Null)
+    })
+}
+
+fn fields(
+    content: &CanonicalJsonObject,
+    keys: &[&str],
+    is_right: fn(&CanonicalJsonValue) -> bool,
+) -> Result<(), Denied> {
     for key in keys {
-        match content.get(*key) {
-            None | Some(CanonicalJsonValue::Null | CanonicalJsonValue::String(_)) => {}
-            Some(_) => return bad(&format!("{key} must be a string")),
+        if content.get(*key).is_some_and(|value| !is_right(value)) {
+            return bad(&format!("{key} must be a string"));
         }
     }
     Ok(())

@@ -43,8 +43,8 @@ pub fn one_time_key_ids(body: &Value) -> Vec<String> {
 /// Checks an upload of `device_id`: ids, shapes and limits.
 ///
 /// Signatures must have their form, but are not checked: the specification asks clients to do it,
-/// who cannot trust a server with it, and simple bots upload keys with none. A one-time key that is there already may come
-/// again, but not with other content.
+/// who cannot trust a server with it, and simple bots upload keys with none. A one-time key that is
+/// there already may come again, but not with other content.
 pub fn check_upload(
     user_id: &UserId,
     device_id: &DeviceId,
@@ -138,8 +138,7 @@ fn check_device_keys(
         return Err(KeyError::Malformed("algorithms"));
     }
     let public_keys = keys.get("keys").ok_or(KeyError::Malformed("keys"))?;
-    let public_keys = public_keys.as_object().ok_or(KeyError::Malformed("keys"))?;
-    if !public_keys.values().all(|key| key.as_str().is_some()) {
+    if !are_texts_by_name(public_keys) {
         return Err(KeyError::Malformed("keys"));
     }
     let signatures = keys
@@ -173,11 +172,11 @@ fn check_key(key_id: &str, key: &Value, name: &'static str) -> Result<OneTimeKey
     if algorithm.is_empty() || id.is_empty() {
         return Err(KeyError::Malformed(name));
     }
+    let is_signed = algorithm == "signed_curve25519";
     let json = match key {
-        Value::String(_) if algorithm != "signed_curve25519" => key.to_string(),
+        Value::String(_) if !is_signed => key.to_string(),
         Value::Object(_) => {
             let key = SignedJson::new(key, name)?;
-            let is_signed = algorithm == "signed_curve25519";
             if is_signed {
                 key.text("key").ok_or(KeyError::Missing("key"))?;
             }
@@ -204,12 +203,13 @@ fn check_key(key_id: &str, key: &Value, name: &'static str) -> Result<OneTimeKey
 
 /// Signatures by key, by user.
 fn are_signatures(signatures: &CanonicalJsonValue) -> bool {
-    let is_by_key = |by_key: &CanonicalJsonValue| {
-        let by_key = by_key.as_object();
-        by_key.is_some_and(|by_key| by_key.values().all(|key| key.as_str().is_some()))
-    };
     let by_user = signatures.as_object();
-    by_user.is_some_and(|by_user| by_user.values().all(is_by_key))
+    by_user.is_some_and(|by_user| by_user.values().all(are_texts_by_name))
+}
+
+fn are_texts_by_name(value: &CanonicalJsonValue) -> bool {
+    let by_name = value.as_object();
+    by_name.is_some_and(|by_name| by_name.values().all(|text| text.as_str().is_some()))
 }
 
 fn is_same_json(a: &str, b: &str) -> bool {

@@ -11,6 +11,8 @@ use ruma_common::{RoomAliasId, RoomVersionId, UserId};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
+use crate::object::ObjectOf;
+
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     client(router, "/createRoom", post(create_room))
 }
@@ -34,7 +36,7 @@ struct Body {
     #[serde(default)]
     creation_content: Option<Box<RawValue>>,
     #[serde(default)]
-    initial_state: Vec<Box<RawValue>>,
+    initial_state: Vec<ObjectOf<InitialState>>,
     #[serde(default)]
     preset: Option<String>,
     #[serde(default)]
@@ -119,11 +121,8 @@ fn wish_of(body: Body, app: &App) -> Result<NewRoom, Refusal> {
         alias: alias.transpose()?,
         invites: invites.collect::<Result<_, _>>()?,
         initial_state: initial_state
-            .map(|state| {
-                let JsonBody(state) = JsonBody::<InitialState>::parse(state.get().as_bytes())?;
-                Ok(Draft::state(state.kind, state.state_key, state.content))
-            })
-            .collect::<Result<_, Refusal>>()?,
+            .map(|ObjectOf(state)| Draft::state(state.kind, state.state_key, state.content))
+            .collect(),
         creation_content: body.creation_content,
         power_level_content_override: body.power_level_content_override,
         is_direct: body.is_direct,

@@ -11,7 +11,7 @@ use lyceum_server::rooms::DirectoryQuery;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::object::object_of;
+use crate::object::ObjectOf;
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     client(router, "/publicRooms", get(all).post(search))
@@ -49,8 +49,8 @@ async fn all(
 struct Body {
     limit: Option<usize>,
     since: Option<String>,
-    #[serde(default, deserialize_with = "object_of")]
-    filter: Filter,
+    #[serde(default)]
+    filter: ObjectOf<Filter>,
     /// There are no networks but this one.
     #[serde(default, rename = "include_all_networks")]
     _include_all_networks: Option<bool>,
@@ -81,12 +81,10 @@ async fn search(
     {
         return Err(MatrixError::invalid_param("There is no such third-party network").into());
     }
+    let ObjectOf(filter) = body.filter;
     let query = DirectoryQuery {
-        term: body
-            .filter
-            .generic_search_term
-            .filter(|term| !term.is_empty()),
-        room_types: body.filter.room_types,
+        term: filter.generic_search_term.filter(|term| !term.is_empty()),
+        room_types: filter.room_types,
         ..DirectoryQuery::default()
     };
     page(&app, body.limit, body.since.as_deref(), query).await

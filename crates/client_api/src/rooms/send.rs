@@ -82,10 +82,7 @@ async fn send(
 
 /// The body as the content of an event: a JSON object, otherwise untouched.
 pub(super) fn content_of(body: &[u8]) -> Result<Box<RawValue>, lyceum_edge::Refusal> {
-    if body.trim_ascii().is_empty() {
-        return Err(MatrixError::not_json("The body is missing").into());
-    }
-    let JsonBody(content) = JsonBody::<Box<RawValue>>::parse(body)?;
+    let JsonBody(content) = JsonBody::<Box<RawValue>>::parse_present(body)?;
     if !content.get().trim_start().starts_with('{') {
         return Err(MatrixError::bad_json("The content of an event is a JSON object").into());
     }

@@ -100,13 +100,15 @@ async fn try_close(
             address: threepid.address,
         });
     }
-    forget_settings(server, user_id, &mut batch).await?;
     user.password_hash = None;
     user.is_deactivated = true;
     user.is_admin = false;
-    if remains == Remains::Erased {
-        user.is_erased = true;
-        batch.push(AccountChange::EraseUserData(owned.clone()));
+    match remains {
+        Remains::Kept => forget_settings(server, user_id, &mut batch).await?,
+        Remains::Erased => {
+            user.is_erased = true;
+            batch.push(AccountChange::EraseUserData(owned.clone()));
+        }
     }
     batch.push(AccountChange::PutUser(user));
     batch.push(AccountChange::DeviceListChanged(owned));
