@@ -6,7 +6,8 @@
 
 use std::{
     fs::{File, TryLockError},
-    path::Path,
+    io::{Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,6 +36,8 @@ use crate::{
 const LOG_BYTES_MAX: u64 = 32 << 20;
 /// What a group adds to the log beside its contents, about.
 const GROUP_LOG_BYTES: u64 = 24 << 10;
+/// By so many bytes the log's file is made longer at once: the writer waits meanwhile.
+const LOG_BYTES_PER_STEP: u64 = 1 << 20;
 /// Pause after which the log is moved, if anything was written.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(2);
 /// How many readers there are unless said otherwise.
@@ -156,10 +159,16 @@ fn opener(path: &Path, purpose: Use) -> Arc<OpenSession> {
     })
 }
 
+/// The file beside the database whose name ends so.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 /// Takes the file that says that the database is in use.
 fn lock(path: &Path) -> Result<File, StorageError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    let name = beside(path, ".lock");
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -167,7 +176,7 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         .open(&name)
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::StorageFull => StorageError::Full,
-            _ => StorageError::Unreachable(format!("{}: {error}", Path::new(&name).display())),
+            _ => StorageError::Unreachable(format!("{}: {error}", name.display())),
         })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -239,8 +248,8 @@ const LOOKS_SKIPPED: u32 = 32;
 struct CheckpointState {
     /// Written since the log was looked at, about.
     bytes: u64,
-    /// The log is being started anew: the writer waits.
-    is_restarting: bool,
+    /// The log is being started anew or made longer: the writer waits.
+    is_writer_held: bool,
     is_closed: bool,
     /// How many looks pass before the log is started anew again.
     looks_to_skip: u32,
@@ -253,7 +262,7 @@ struct CheckpointState {
 struct Checkpoints {
     state: Mutex<CheckpointState>,
     wake: Condvar,
-    restarted: Condvar,
+    released: Condvar,
     counted: Arc<Counted>,
     bytes_max: u64,
 }
@@ -263,17 +272,17 @@ impl Checkpoints {
         Self {
             state: Mutex::default(),
             wake: Condvar::new(),
-            restarted: Condvar::new(),
+            released: Condvar::new(),
             counted,
             bytes_max,
         }
     }
 
-    /// Waits while the log is started anew.
+    /// Waits while the log is started anew or made longer.
     fn wait_for_turn(&self) {
         let mut state = self.state.lock();
-        while state.is_restarting {
-            self.restarted.wait(&mut state);
+        while state.is_writer_held {
+            self.released.wait(&mut state);
         }
     }
 
@@ -298,12 +307,21 @@ impl Checkpoints {
 
     fn run(&self, path: &Path, page_bytes: u64) {
         let mut session = None;
+        // Of a short file it is tried once: that it stays short costs time only.
+        let mut is_log_short = true;
         loop {
             let is_pause;
             {
                 let mut state = self.state.lock();
                 while state.bytes == 0 && !state.is_closed {
                     self.wake.wait(&mut state);
+                }
+                if std::mem::take(&mut is_log_short) && !state.is_closed {
+                    drop(state);
+                    if let Err(error) = self.lengthen(path) {
+                        tracing::debug!(%error, "the log's file stays short");
+                    }
+                    continue;
                 }
                 // Something was written: more will be, so wait for it.
                 let waited = self.wake.wait_while_for(
@@ -340,6 +358,48 @@ impl Checkpoints {
         }
     }
 
+    /// Makes the log's file as long as the log gets before it is started anew. A commit that only
+    /// writes over what the file has is durable in half the time: the file system has nothing to
+    /// note about it. Behind the log there may be anything; SQLite reads as far as the checksums
+    /// are right.
+    fn lengthen(&self, path: &Path) -> Result<(), StorageError> {
+        let failed = |error: std::io::Error| StorageError::Broken(error.to_string());
+        let mut session = SqliteSession::open(path, Use::Checkpoint)?;
+        let name = beside(path, "-wal");
+        let mut file = File::options().write(true).open(name).map_err(failed)?;
+        let zeros = vec![0; LOG_BYTES_PER_STEP as usize];
+        loop {
+            if self.state.lock().is_closed {
+                return Ok(());
+            }
+            let is_long = self.while_nobody_writes(|| {
+                session.begin_write()?;
+                let written = file.seek(SeekFrom::End(0)).and_then(|bytes| {
+                    if bytes >= self.bytes_max / 2 {
+                        return Ok(true);
+                    }
+                    file.write_all(&zeros)?;
+                    Ok(false)
+                });
+                session.rollback();
+                written.map_err(failed)
+            })?;
+            if is_long {
+                return Ok(());
+            }
+            file.sync_data().map_err(failed)?;
+        }
+    }
+
+    /// Does something short while the writer waits.
+    fn while_nobody_writes<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.state.lock().is_writer_held = true;
+        let result = work();
+        self.state.lock().is_writer_held = false;
+        self.released.notify_all();
+        result
+    }
+
     /// Moves the log if it is time, or if it is half as long as it may be.
     fn checkpoint(
         &self,
@@ -365,14 +425,9 @@ impl Checkpoints {
                 state.looks_to_skip -= 1;
                 return Ok(());
             }
-            // Nearly all of it has been moved just now; the rest is short. The file keeps its
-            // length: writing over it is faster than making it longer.
-            state.is_restarting = true;
         }
-        let result = session.checkpoint("RESTART");
-        self.state.lock().is_restarting = false;
-        self.restarted.notify_all();
-        let (is_hindered, ..) = result?;
+        // Nearly all of it has been moved just now; the rest is short. The file keeps its length.
+        let (is_hindered, ..) = self.while_nobody_writes(|| session.checkpoint("RESTART"))?;
         if is_hindered {
             // Somebody outside reads for long, a backup say: the log grows until they have done.
             self.state.lock().looks_to_skip = LOOKS_SKIPPED;

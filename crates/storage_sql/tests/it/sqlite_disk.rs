@@ -205,6 +205,37 @@ async fn the_log_stays_short_under_constant_load() {
 }
 
 #[tokio::test]
+async fn the_log_is_made_long_beside_commits_that_a_crash_leaves() {
+    const LOG_BYTES_MAX: u64 = 16 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions {
+        log_bytes_max: LOG_BYTES_MAX,
+        ..SqliteOptions::default()
+    };
+    let store = open(&folder, options);
+    let log = folder.path().join("lyceum.db-wal");
+    let mut head = make_room(&store, 1).await;
+    let mut stored = 0;
+    // Written meanwhile, it is far less than that.
+    while std::fs::metadata(&log).unwrap().len() < LOG_BYTES_MAX / 2 {
+        store
+            .submit(message(1, 1, stored, &mut head))
+            .await
+            .unwrap();
+        stored += 1;
+        assert!(stored < 100_000, "the log's file stays short");
+    }
+    store.abandon();
+    drop(store);
+    let store = open(&folder, options);
+    let record = store.room(&room_id(1)).await.unwrap().unwrap();
+    assert_eq!(record.heads[0].event_id, head);
+    assert_eq!(record.last_seq, Seq(2 + stored as i64));
+    store.close().await.unwrap();
+    assert_eq!(std::fs::metadata(&log).map_or(0, |log| log.len()), 0);
+}
+
+#[tokio::test]
 async fn a_message_needs_few_bytes() {
     const MESSAGES: u64 = 3000;
     let folder = tempfile::tempdir().unwrap();
