@@ -27,12 +27,15 @@ pub(crate) enum Use {
     Checkpoint,
 }
 
+/// Statements as SQLite wants them, by the address of the text they were written as, and whether
+/// their lists have one element.
+type Translated = HashMap<(usize, usize, bool), String>;
+
 /// A connection with its prepared statements.
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     connection: Connection,
-    /// Statements as SQLite wants them, by the address of the text they were written as.
-    translated: HashMap<(usize, usize), String>,
+    translated: Translated,
 }
 
 impl SqliteSession {
@@ -118,16 +121,24 @@ impl SqliteSession {
     }
 }
 
-/// `IN (?1[])` as SQLite has it; the list comes as JSON, bytes in it as hexadecimal text.
-fn translate<'a>(
-    translated: &'a mut HashMap<(usize, usize), String>,
-    sql: &'static str,
-) -> &'a str {
+/// Whether all lists have one element.
+fn are_lists_single(params: &[Param<'_>]) -> bool {
+    params.iter().all(|param| match param {
+        Param::Null | Param::Int(_) | Param::Text(_) | Param::Blob(_) => true,
+        Param::Ints(list) => list.len() == 1,
+        Param::Texts(list) => list.len() == 1,
+        Param::Blobs(list) => list.len() == 1,
+    })
+}
+
+/// `IN (?1[])` as SQLite has it; the list comes as JSON, bytes in it as hexadecimal text. A list of
+/// one element comes as that element: SQLite makes a table of any other list.
+fn translate<'a>(translated: &'a mut Translated, sql: &'static str, is_single: bool) -> &'a str {
     if !sql.contains('[') {
         return sql;
     }
     translated
-        .entry((sql.as_ptr() as usize, sql.len()))
+        .entry((sql.as_ptr() as usize, sql.len(), is_single))
         .or_insert_with(|| {
             let mut out = String::with_capacity(sql.len() + 80);
             for part in sql.split_inclusive(']') {
@@ -137,12 +148,17 @@ fn translate<'a>(
                     continue;
                 };
                 out.push_str(&part[..=start]);
+                let parameter = &part[start + 1..end];
+                if is_single {
+                    out.push_str(parameter);
+                    continue;
+                }
                 out.push_str(if part.ends_with("[x]") {
                     "SELECT unhex(value) FROM json_each("
                 } else {
                     "SELECT value FROM json_each("
                 });
-                out.push_str(&part[start + 1..end]);
+                out.push_str(parameter);
                 out.push(')');
             }
             out
@@ -151,9 +167,10 @@ fn translate<'a>(
 
 impl Sql for SqliteSession {
     fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StorageError> {
-        let sql = translate(&mut self.translated, sql);
+        let is_single = are_lists_single(params);
+        let sql = translate(&mut self.translated, sql, is_single);
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        bind(&mut statement, params)?;
+        bind(&mut statement, params, is_single)?;
         let columns = statement.column_count();
         let mut rows = statement.raw_query();
         let mut answer = Vec::new();
@@ -181,9 +198,10 @@ impl Sql for SqliteSession {
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StorageError> {
-        let sql = translate(&mut self.translated, sql);
+        let is_single = are_lists_single(params);
+        let sql = translate(&mut self.translated, sql, is_single);
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        bind(&mut statement, params)?;
+        bind(&mut statement, params, is_single)?;
         let rows = statement.raw_execute().map_err(failed)?;
         Ok(rows as u64)
     }
@@ -198,11 +216,11 @@ impl Sql for SqliteSession {
         }
         let sql = self
             .translated
-            .entry((insert.into.as_ptr() as usize, insert.into.len()))
+            .entry((insert.into.as_ptr() as usize, insert.into.len(), false))
             .or_insert_with(|| insert.for_rows(1));
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         for row in values.chunks_exact(insert.columns) {
-            bind(&mut statement, row)?;
+            bind(&mut statement, row, false)?;
             statement.raw_execute().map_err(failed)?;
         }
         Ok(())
@@ -253,6 +271,7 @@ impl Session for SqliteSession {
 fn bind(
     statement: &mut rusqlite::CachedStatement<'_>,
     params: &[Param<'_>],
+    is_single: bool,
 ) -> Result<(), StorageError> {
     for (index, param) in params.iter().enumerate() {
         let index = index + 1;
@@ -261,6 +280,9 @@ fn bind(
             Param::Int(value) => statement.raw_bind_parameter(index, value),
             Param::Text(text) => statement.raw_bind_parameter(index, text),
             Param::Blob(bytes) => statement.raw_bind_parameter(index, bytes),
+            Param::Ints(&[value]) if is_single => statement.raw_bind_parameter(index, value),
+            Param::Texts(&[text]) if is_single => statement.raw_bind_parameter(index, text),
+            Param::Blobs(&[bytes]) if is_single => statement.raw_bind_parameter(index, bytes),
             Param::Ints(list) => statement.raw_bind_parameter(index, json_list(list)?),
             Param::Texts(list) => statement.raw_bind_parameter(index, json_list(list)?),
             Param::Blobs(list) => {

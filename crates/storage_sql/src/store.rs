@@ -422,10 +422,12 @@ impl<E: Own> Store for SqlStore<E> {
         user_ids: &[OwnedUserId],
     ) -> Result<BTreeMap<OwnedUserId, BTreeMap<String, String>>, StorageError> {
         let user_ids = user_ids.to_vec();
-        self.ask(Statements::Several, move |sql, _| {
-            accounts::profiles(sql, &user_ids)
-        })
-        .await
+        let statements = match user_ids.len() {
+            1 => Statements::Lookup,
+            _ => Statements::Several,
+        };
+        self.ask(statements, move |sql, _| accounts::profiles(sql, &user_ids))
+            .await
     }
 
     async fn devices(&self, user_ids: &[OwnedUserId]) -> Result<Vec<Device>, StorageError> {

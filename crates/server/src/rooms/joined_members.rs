@@ -2,13 +2,13 @@
 //! each person that it brings into a room.
 //!
 //! Each member's piece is made once. A later answer begins from the last one and looks only at the
-//! members that changed since, so that n questions about n members cost no more than writing them
-//! out.
+//! members that changed since: who joined comes at the end, so that n questions about n members
+//! cost no more than copying the answers.
 //!
 //! A learning platform gets members whose name has a `+` once more, as it spells them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -40,7 +40,9 @@ pub(crate) struct JoinedMembers(Mutex<HashMap<OwnedRoomId, Arc<Mutex<Kept>>>>);
 #[derive(Debug, Default)]
 struct Kept {
     state: State,
-    pieces: BTreeMap<Box<str>, Box<[u8]>>,
+    pieces: HashMap<Box<str>, Box<[u8]>>,
+    /// Members whom a platform spells otherwise, as it does.
+    spellings: BTreeSet<String>,
     body: Bytes,
     platform_body: Bytes,
 }
@@ -91,25 +93,33 @@ impl JoinedMembers {
 
 impl Kept {
     fn follow(&mut self, state: &State) {
-        let mut is_changed = self.body.is_empty();
+        let mut is_rewritten = self.pieces.is_empty();
+        let mut joined = Vec::new();
         for (user_id, member) in state.members_changed_since(&self.state) {
-            is_changed = true;
-            match member {
-                Some(member) if member.membership == Membership::Join => {
-                    if let Some(piece) = piece_of(user_id, member) {
-                        self.pieces.insert(user_id.into(), piece);
-                    }
-                }
-                _ => {
-                    self.pieces.remove(user_id);
+            let piece = member
+                .filter(|member| member.membership == Membership::Join)
+                .and_then(|member| piece_of(user_id, member));
+            let spelling = provisioning::platform_spelling(user_id);
+            if let Some(piece) = piece {
+                joined.push(b',');
+                joined.extend_from_slice(&piece);
+                is_rewritten |= self.pieces.insert(user_id.into(), piece).is_some();
+                self.spellings.extend(spelling);
+            } else {
+                is_rewritten |= self.pieces.remove(user_id).is_some();
+                if let Some(spelling) = spelling {
+                    self.spellings.remove(&spelling);
                 }
             }
         }
         self.state = state.clone();
-        if is_changed {
-            self.body = self.written();
-            self.platform_body = self.written_for_platform();
-        }
+        let body = self.body.strip_suffix(AFTER);
+        self.body = match body {
+            Some(_) if !is_rewritten && joined.is_empty() => return,
+            Some(body) if !is_rewritten => [body, &joined, AFTER].concat().into(),
+            _ => self.written(),
+        };
+        self.platform_body = self.written_for_platform();
     }
 
     fn body_for(&self, reader: Reader) -> Bytes {
@@ -121,15 +131,14 @@ impl Kept {
 
     /// The body with a platform's spellings added; mostly there are none, and it is the same one.
     fn written_for_platform(&self) -> Bytes {
-        let spellings: Vec<String> = self
-            .pieces
-            .keys()
-            .filter_map(|user_id| provisioning::platform_spelling(user_id))
-            .map(|spelling| format!(",{}:{{}}", Value::from(spelling)))
-            .collect();
         match self.body.strip_suffix(AFTER) {
-            Some(body) if !spellings.is_empty() => {
-                [body, spellings.concat().as_bytes(), AFTER].concat().into()
+            Some(body) if !self.spellings.is_empty() => {
+                let mut platform_body = body.to_vec();
+                for spelling in &self.spellings {
+                    platform_body.extend(format!(",{}:{{}}", Value::from(&**spelling)).bytes());
+                }
+                platform_body.extend_from_slice(AFTER);
+                platform_body.into()
             }
             _ => self.body.clone(),
         }
@@ -161,4 +170,62 @@ fn piece_of(user_id: &str, member: &Member) -> Option<Box<[u8]>> {
     let whole = joined_members([(user_id, name, url)]);
     let piece = whole.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
     Some(piece.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use lyceum_testkit::{Scene, user};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(body: &Bytes) -> Value {
+        serde_json::from_slice(body).expect("an answer is JSON")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However members come, go and change, in whatever steps it is asked for, the answer is
+        /// the one that is written from the room as it is.
+        #[test]
+        fn what_is_kept_is_what_is_there(
+            acts in prop::collection::vec((0_usize..6, 0..5), 1..40),
+            asked in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let people = ["alice", "b+ob", "carol", "d+a+n", "erin", "frank"].map(user);
+            let mut scene = Scene::public();
+            let mut kept = Kept::default();
+            for ((who, act), is_asked) in acts.into_iter().zip(asked) {
+                let who = &people[who];
+                // What may not be is no matter here.
+                let _ = match act {
+                    0 | 1 => scene.try_join(who, lyceum_room::Join::default()).is_ok(),
+                    2 => scene.try_leave(who).is_ok(),
+                    3 => scene.try_kick(&people[0], who).is_ok(),
+                    _ => {
+                        let content = serde_json::json!({
+                            "membership": "join",
+                            "displayname": format!("{who} {}", scene.now.0),
+                        });
+                        scene.try_set(who, "m.room.member", who.as_str(), content).is_ok()
+                    }
+                };
+                if !is_asked {
+                    continue;
+                }
+                kept.follow(&scene.room.state);
+                let mut fresh = Kept::default();
+                fresh.follow(&scene.room.state);
+                for reader in [Reader::Client, Reader::Platform] {
+                    let (kept, fresh) = (kept.body_for(reader), fresh.body_for(reader));
+                    prop_assert_eq!(parsed(&kept), parsed(&fresh));
+                    prop_assert_eq!(kept.len(), fresh.len(), "nobody is named twice");
+                }
+                let joined = scene.room.state.joined_count();
+                let answer = parsed(&kept.body_for(Reader::Client));
+                prop_assert_eq!(answer["joined"].as_object().map(|all| all.len() as u64), Some(joined));
+            }
+        }
+    }
 }
