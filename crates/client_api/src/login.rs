@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use lyceum_account::names::Identifier;
-use lyceum_edge::{Answer, App, ClientAddress, JsonBody, Limit, Refusal, ShownToken, client, json};
+use lyceum_edge::{
+    Answer, App, BriefBody, ClientAddress, Limit, Refusal, ShownToken, client, json,
+};
 use lyceum_model::MatrixError;
 use lyceum_server::{
     accounts::login::{self, Credentials},
@@ -52,7 +54,7 @@ async fn log_in(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     ShownToken(shown): ShownToken,
-    JsonBody(Object(value)): JsonBody<Object>,
+    BriefBody(Object(value)): BriefBody<Object>,
 ) -> Answer {
     let body = Body::deserialize(&value)
         .map_err(|error| MatrixError::bad_json(format!("The body has a wrong shape: {error}")))?;

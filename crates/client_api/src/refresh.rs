@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::post};
-use lyceum_edge::{Answer, App, ClientAddress, JsonBody, Limit, client, json};
+use lyceum_edge::{Answer, App, BriefBody, ClientAddress, Limit, client, json};
 use lyceum_model::MatrixError;
 use lyceum_server::accounts::refresh;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ struct Body {
 async fn refresh(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
-    JsonBody(body): JsonBody<Body>,
+    BriefBody(body): BriefBody<Body>,
 ) -> Answer {
     app.limiter
         .check_address(Limit::Request, address, app.server.clock.now())?;

@@ -6,7 +6,7 @@ mod token_validity;
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{Router, extract::State, routing::post};
-use lyceum_edge::{Answer, App, ClientAddress, JsonBody, Limit, Query, ShownToken, client, json};
+use lyceum_edge::{Answer, App, BriefBody, ClientAddress, Limit, Query, ShownToken, client, json};
 use lyceum_model::MatrixError;
 use lyceum_server::{
     accounts::{
@@ -55,7 +55,7 @@ async fn register(
     ClientAddress(address): ClientAddress,
     ShownToken(shown): ShownToken,
     Query(parameters): Query<Parameters>,
-    JsonBody(body): JsonBody<Body>,
+    BriefBody(body): BriefBody<Body>,
 ) -> Answer {
     match parameters.kind.as_deref() {
         None | Some("user") => {}

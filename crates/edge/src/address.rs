@@ -17,7 +17,9 @@ impl ClientAddress {
     /// The address, given that of the connection and whether a proxy of our own is before us.
     pub fn of(connection: IpAddr, headers: &http::HeaderMap, trust_forwarded_for: bool) -> Self {
         let forwarded = || {
-            let value = headers.get("x-forwarded-for")?.to_str().ok()?;
+            // Of several lines, too, the last one is the proxy's.
+            let lines = headers.get_all("x-forwarded-for").iter();
+            let value = lines.last()?.to_str().ok()?;
             value.split(',').next_back()?.trim().parse().ok()
         };
         Self(

@@ -14,6 +14,9 @@ use crate::Refusal;
 /// of old accounts come near this one.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The largest JSON body of whoever has not shown a token.
+const BRIEF_BODY_BYTES_MAX: usize = 64 * 1024;
+
 /// How long a JSON body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -42,6 +45,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let bytes = read(request, BODY_BYTES_MAX).await?;
         Self::parse(&bytes)
+    }
+}
+
+/// The same where nobody needs a token: such a body is short.
+#[derive(Debug)]
+pub struct BriefBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BriefBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let bytes = read(request, BRIEF_BODY_BYTES_MAX).await?;
+        JsonBody::parse(&bytes).map(|JsonBody(value)| Self(value))
     }
 }
 

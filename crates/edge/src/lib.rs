@@ -14,7 +14,7 @@ mod routes;
 
 pub use address::ClientAddress;
 pub use app::App;
-pub use body::{EMPTY_BODY, JsonBody, RawBody};
+pub use body::{BriefBody, EMPTY_BODY, JsonBody, RawBody};
 pub use cors::with_cors;
 pub use provisioning::{Provisioning, is_moodle};
 pub use query::Query;

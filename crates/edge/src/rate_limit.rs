@@ -1,6 +1,9 @@
 //! How often somebody may ask: token buckets by user or address, in memory.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use lyceum_model::{MatrixError, Timestamp};
 use lyceum_server::{
@@ -107,7 +110,8 @@ impl RateLimiter {
         if !self.limits.enabled || self.limits.exempt_addresses.contains(&address) {
             return Ok(());
         }
-        self.take(limit, self.bucket(limit), &address.to_string(), now)
+        let key = network_of(address).to_string();
+        self.take(limit, self.bucket(limit), &key, now)
     }
 
     fn take(&self, limit: Limit, bucket: Bucket, key: &str, now: Timestamp) -> Result<(), Refusal> {
@@ -149,6 +153,14 @@ fn bucket_of(limits: &RateLimits, limit: Limit) -> Bucket {
         Limit::Registration => limits.registration,
         Limit::Membership => limits.membership,
         Limit::Request => limits.request,
+    }
+}
+
+/// What one person has: of IPv6 that is a network of 64 bits.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
     }
 }
 

@@ -1,6 +1,13 @@
 //! Sockets: plain and TLS, HTTP/1.1 and HTTP/2, with an orderly end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use axum::Router;
@@ -18,6 +25,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower_http::compression::{
     CompressionLayer,
@@ -33,10 +41,19 @@ const CONNECTIONS_MAX: usize = 20_000;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes of a request or an answer a connection holds; also the longest head of a request.
 const CONNECTION_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection may stay without a request, also between two of them.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a client may leave what is written for it unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a client of HTTP/2 is asked whether it is there, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the listener pauses when it cannot accept (too many open files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// That it cannot is told once in so many attempts: a minute.
+const ACCEPT_FAILURES_PER_LINE: u32 = 1_200;
 /// Answers below this size are not compressed.
 const COMPRESSED_BYTES_MIN: u64 = 1024;
 
@@ -70,6 +87,7 @@ pub(crate) fn serve(
     let trust_forwarded_for = listener.trust_forwarded_for;
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accepting = async move {
+        let mut failures = 0;
         loop {
             let Ok(slot) = slots.clone().acquire_owned().await else {
                 return;
@@ -81,7 +99,10 @@ pub(crate) fn serve(
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if failures % ACCEPT_FAILURES_PER_LINE == 0 {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                    }
+                    failures += 1;
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -124,11 +145,20 @@ impl Connection {
         }
     }
 
-    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let stream = Box::pin(stream);
+        let requests = Requests::default();
         let answer = service_fn(|request: Request<Incoming>| {
             let mut router = self.router.clone();
             let request = self.prepared(request);
-            async move { router.call(request).await }
+            let running = requests.begin();
+            async move {
+                let answer = router.call(request).await;
+                drop(running);
+                answer
+            }
         });
         let mut builder = Builder::new(TokioExecutor::new());
         builder
@@ -136,12 +166,21 @@ impl Connection {
             .timer(TokioTimer::new())
             .max_buf_size(CONNECTION_BYTES_MAX)
             .header_read_timeout(HEADER_TIMEOUT);
-        builder.http2().timer(TokioTimer::new());
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.supervisor.stopped() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = requests.are_over() => {
+                // What is being written is written to its end.
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -172,6 +211,45 @@ impl Connection {
             }
         }
         request
+    }
+}
+
+/// The requests of a connection.
+#[derive(Default)]
+struct Requests {
+    begun: AtomicU64,
+    running: Arc<AtomicUsize>,
+}
+
+/// A request, until it is answered or given up.
+struct Running(Arc<AtomicUsize>);
+
+impl Requests {
+    fn begin(&self) -> Running {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(self.running.clone())
+    }
+
+    /// Waits until there is none for long.
+    async fn are_over(&self) {
+        // The first one comes at once.
+        let mut pause = HEADER_TIMEOUT;
+        loop {
+            let begun = self.begun.load(Ordering::Relaxed);
+            tokio::time::sleep(pause).await;
+            let is_idle = self.running.load(Ordering::Relaxed) == 0;
+            if is_idle && begun == self.begun.load(Ordering::Relaxed) {
+                return;
+            }
+            pause = IDLE_TIMEOUT;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

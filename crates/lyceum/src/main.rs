@@ -122,6 +122,8 @@ enum UserCommand {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What is written is for the server's user only.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let done = match cli.command {
         Command::Serve(place) => serve::run(&place),
         Command::Config { defaults: true, .. } => {

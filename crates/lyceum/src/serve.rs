@@ -15,6 +15,7 @@ use lyceum_server::{
 };
 use lyceum_storage::Store;
 use lyceum_storage_sql::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -32,6 +33,7 @@ pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
     let started = Stopwatch::start();
     let mut config = configuration::load(place)?;
     start_log(&config);
+    allow_open_files();
     prepare_data_dir(&config.data_dir)?;
     let is_first_start = is_empty(&config.data_dir)?;
     if place.config.is_none() && config.registration.mode == RegistrationMode::Closed {
@@ -49,6 +51,18 @@ pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
     ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     done
+}
+
+/// Each connection needs an open file.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn serve(

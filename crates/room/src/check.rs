@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::{decision::Piece, denied::Denied, room::Room, signer::Signer};
 
 /// Reads a content as canonical JSON: an object without floats and without integers beyond
-/// ±(2^53 - 1), nested at most 128 deep.
+/// ±(2^53 - 1), nested at most [`DEPTH_MAX`] deep.
 pub(crate) fn object(content: &RawValue) -> Result<CanonicalJsonObject, Denied> {
     let text = content.get();
     if text.len() > CONTENT_TEXT_BYTES_MAX {
@@ -16,8 +16,31 @@ pub(crate) fn object(content: &RawValue) -> Result<CanonicalJsonObject, Denied> 
     if !text.starts_with('{') {
         return Err(Denied::BadJson("content must be an object".to_owned()));
     }
-    serde_json::from_str(text)
-        .map_err(|error| Denied::BadJson(format!("content is not canonical JSON: {error}")))
+    let content: CanonicalJsonObject = serde_json::from_str(text)
+        .map_err(|error| Denied::BadJson(format!("content is not canonical JSON: {error}")))?;
+    if !content.values().all(|value| is_flat(value, DEPTH_MAX)) {
+        return Err(Denied::BadJson(format!(
+            "content is nested more than {DEPTH_MAX} deep"
+        )));
+    }
+    Ok(content)
+}
+
+/// How deep a content may be nested. Parsers stop at 128, and an event holds its content, and the
+/// one that it replaces, some levels deeper.
+const DEPTH_MAX: usize = 100;
+
+/// Whether a value in an object is nested less than so deep.
+fn is_flat(value: &CanonicalJsonValue, depth: usize) -> bool {
+    match value {
+        CanonicalJsonValue::Object(object) => {
+            depth > 1 && object.values().all(|value| is_flat(value, depth - 1))
+        }
+        CanonicalJsonValue::Array(list) => {
+            depth > 1 && list.iter().all(|value| is_flat(value, depth - 1))
+        }
+        _ => true,
+    }
 }
 
 /// A content may shrink when it is canonicalised (white space, escapes); beyond this it is not

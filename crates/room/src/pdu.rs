@@ -3,7 +3,7 @@
 //! Each of the three texts that this needs (to hash, to sign, to keep) is written once, directly
 //! in canonical form; the content is canonicalised once.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use lyceum_model::{Event, RelatesTo, Timestamp};
 use ruma_common::{
@@ -283,16 +283,36 @@ pub(crate) fn canonical_text(object: &CanonicalJsonObject) -> String {
     serde_json::to_string(object).expect("canonical JSON is valid JSON")
 }
 
+fn pieces_of(json: &str) -> serde_json::Result<BTreeMap<String, Box<RawValue>>> {
+    serde_json::from_str(json)
+}
+
+/// An object without the values in it that are nested too deep to be read: earlier releases let
+/// contents in that were.
+fn shallow(object: &RawValue) -> CanonicalJsonObject {
+    let pieces = pieces_of(object.get()).unwrap_or_default();
+    let values = pieces.into_iter().filter_map(|(key, piece)| {
+        let value = serde_json::from_str(piece.get()).ok()?;
+        Some((key, value))
+    });
+    values.collect()
+}
+
 /// The redacted form of an event (Client-Server API, "Redactions"). Of `unsigned` only the link
 /// to the replaced event stays.
 pub fn redacted(event: &Event, rules: &RoomRules) -> Result<Event, Denied> {
     let broken = |error: &dyn std::fmt::Display| Denied::BadJson(error.to_string());
-    let mut object: CanonicalJsonObject =
-        serde_json::from_str(&event.json).map_err(|error| broken(&error))?;
-    let replaces = match object.remove("unsigned") {
-        Some(CanonicalJsonValue::Object(mut unsigned)) => unsigned.remove("replaces_state"),
-        _ => None,
-    };
+    let mut pieces = pieces_of(&event.json).map_err(|error| broken(&error))?;
+    let unsigned = pieces.remove("unsigned").map(|unsigned| shallow(&unsigned));
+    let replaces = unsigned.and_then(|mut unsigned| unsigned.remove("replaces_state"));
+    let content = pieces.remove("content").map(|content| shallow(&content));
+    let mut object = CanonicalJsonObject::new();
+    for (key, piece) in pieces {
+        let value = serde_json::from_str(piece.get()).map_err(|error| broken(&error))?;
+        object.insert(key, value);
+    }
+    let content = CanonicalJsonValue::Object(content.unwrap_or_default());
+    object.insert("content".to_owned(), content);
     ruma_common::canonical_json::redact_in_place(&mut object, &rules.ruma.redaction, None)
         .map_err(|error| broken(&error))?;
     if let Some(replaces) = replaces {

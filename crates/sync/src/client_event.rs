@@ -176,10 +176,10 @@ impl ClientEvent {
             redaction.write(out, form);
         }
         // Both pieces begin with a comma: a member stands before them.
-        let end = if reader.hides_prev_content {
-            self.replaces_end
-        } else {
+        let end = if reader.shows_prev_content {
             self.text.len()
+        } else {
+            self.replaces_end
         };
         out.extend_from_slice(&self.text.as_bytes()[self.event_end..end]);
         if let Some(relations) = reader.relations.filter(|relations| !relations.is_empty()) {
@@ -238,8 +238,8 @@ pub struct ShownEvent {
     pub redacted_because: Option<Arc<ClientEvent>>,
     /// Summaries of the events that relate to it.
     pub relations: Option<Arc<BundledRelations>>,
-    /// Whether the reader may not see the state that it replaced.
-    pub hides_prev_content: bool,
+    /// Whether the reader sees the state that it replaced: it was not redacted.
+    pub shows_prev_content: bool,
 }
 
 impl ShownEvent {
@@ -250,7 +250,7 @@ impl ShownEvent {
             membership: self.membership,
             redacted_because: self.redacted_because.as_deref(),
             relations: self.relations.as_deref(),
-            hides_prev_content: self.hides_prev_content,
+            shows_prev_content: self.shows_prev_content,
         };
         self.event.write_shown(out, form, &reader);
     }
@@ -280,7 +280,7 @@ impl From<Arc<ClientEvent>> for ShownEvent {
             membership: None,
             redacted_because: None,
             relations: None,
-            hides_prev_content: false,
+            shows_prev_content: false,
         }
     }
 }
@@ -382,7 +382,7 @@ struct Reader<'a> {
     membership: Option<Membership>,
     redacted_because: Option<&'a ClientEvent>,
     relations: Option<&'a BundledRelations>,
-    hides_prev_content: bool,
+    shows_prev_content: bool,
 }
 
 #[derive(Deserialize, Default)]

@@ -4,6 +4,9 @@
 //! right, so matching never goes back: its time is at most the length of the text times the
 //! length of the pattern.
 
+/// How much of a text patterns are held against, in characters: each costs time for each of them.
+pub(super) const TEXT_CHARACTERS_MAX: usize = 4_096;
+
 /// A pattern, in small letters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Glob {
@@ -45,7 +48,7 @@ impl Glob {
             return only.iter().all(|wanted| fits_one(*wanted, text.next()))
                 && text.next().is_none();
         }
-        let text: Vec<char> = folded(text).collect();
+        let text: Vec<char> = folded(text).take(TEXT_CHARACTERS_MAX).collect();
         self.matches_from(&text, 0, |end| end == text.len())
     }
 

@@ -3,7 +3,7 @@
 use lyceum_model::Event;
 use serde_json::{Map, Value, json};
 
-use super::glob::folded;
+use super::glob::{TEXT_CHARACTERS_MAX, folded};
 
 /// The property that is matched by words.
 pub(super) const BODY: &str = "content.body";
@@ -49,7 +49,7 @@ impl PushEvent {
             .and_then(|content| content.get("body"));
         let body = body
             .and_then(Value::as_str)
-            .map(|body| folded(body).collect());
+            .map(|body| folded(body).take(TEXT_CHARACTERS_MAX).collect());
         Self { fields, body }
     }
 

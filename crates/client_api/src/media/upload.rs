@@ -26,6 +26,8 @@ use super::{FilePath, media, unread_body::hear_out};
 
 /// An upload of which nothing comes for so long is given up.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// One that has taken that long is given up too if it was slower than this: it holds a place.
+const BYTES_PER_SECOND_MIN: u64 = 1024;
 
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     let router = media(
@@ -125,13 +127,19 @@ async fn receive(
     mut incoming: IncomingFile,
     mut body: Body,
 ) -> Result<MediaId, UploadError> {
+    let (began, mut received) = (tokio::time::Instant::now(), 0);
     loop {
         let Ok(frame) = tokio::time::timeout(IDLE_MAX, body.frame()).await else {
             return Err(UploadError::TooSlow);
         };
+        let took = began.elapsed();
+        if took > IDLE_MAX && received < took.as_secs() * BYTES_PER_SECOND_MIN {
+            return Err(UploadError::TooSlow);
+        }
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| UploadError::Interrupted)?;
         if let Some(bytes) = frame.data_ref() {
+            received += bytes.len() as u64;
             incoming.write(bytes).await?;
         }
     }

@@ -1,6 +1,6 @@
 //! `/rooms/{roomId}/state` and `/rooms/{roomId}/state/{eventType}/{stateKey}`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
@@ -15,7 +15,7 @@ use lyceum_sync::{
 };
 use ruma_common::OwnedRoomId;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json, value::RawValue};
 
 use super::send::{Parameters as SendParameters, content_of};
 
@@ -135,12 +135,12 @@ async fn set(
     RawBody(body): RawBody,
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
-    let is_own_leave = kind == "m.room.member" && key == requester.user_id.as_str();
-    if !is_own_leave {
-        requester.refuse_suspended()?;
-    }
     refuse_create(&kind)?;
     let mut content = content_of(&body)?;
+    let is_own = kind == "m.room.member" && key == requester.user_id.as_str();
+    if !(is_own && is_leave(&content)) {
+        requester.refuse_suspended()?;
+    }
     if requester.is_provisioning() && key.is_empty() {
         let bent = app.server.bent_state(&room_id, &kind, content).await;
         content = bent.map_err(MatrixError::from)?;
@@ -153,6 +153,12 @@ async fn set(
         .await;
     let event_id = sent.map_err(MatrixError::from)?;
     Ok(json(&json!({ "event_id": event_id })))
+}
+
+/// Whether a content of a member event says that somebody leaves.
+fn is_leave(content: &RawValue) -> bool {
+    let fields: Result<BTreeMap<String, Value>, _> = serde_json::from_str(content.get());
+    fields.is_ok_and(|fields| fields.get("membership").is_some_and(|is| is == "leave"))
 }
 
 /// A room's create event is written once, by who makes the room.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use hmac::{Hmac, KeyInit, Mac};
-use lyceum_edge::{Answer, App, JsonBody, json};
+use lyceum_edge::{Answer, App, BriefBody, ClientAddress, Limit, json};
 use lyceum_model::MatrixError;
 use lyceum_server::accounts::{
     interactive_auth::Passed,
@@ -47,15 +47,23 @@ struct Body {
     inhibit_login: Option<bool>,
 }
 
-async fn nonce(State(app): State<Arc<App>>) -> Answer {
+async fn nonce(State(app): State<Arc<App>>, ClientAddress(address): ClientAddress) -> Answer {
     secret(&app)?;
+    let now = app.server.clock.now();
+    app.limiter.check_address(Limit::Request, address, now)?;
     let nonce = registration::new_nonce(&app.server).await?;
     Ok(json(&json!({ "nonce": nonce })))
 }
 
-async fn register(State(app): State<Arc<App>>, JsonBody(body): JsonBody<Body>) -> Answer {
+async fn register(
+    State(app): State<Arc<App>>,
+    ClientAddress(address): ClientAddress,
+    BriefBody(body): BriefBody<Body>,
+) -> Answer {
     let secret = secret(&app)?;
     let server = &app.server;
+    let now = server.clock.now();
+    app.limiter.check_address(Limit::Request, address, now)?;
     let nonce = specified(body.nonce, "nonce")?;
     registration::use_nonce(server, &nonce)
         .await

@@ -28,6 +28,7 @@ mod rooms_messages;
 mod rooms_send;
 mod rooms_state;
 mod send_to_device;
+mod side_doors;
 mod signing;
 mod synapse_admin;
 mod sync_model;

@@ -35,6 +35,8 @@ use super::{Size, Thumbnail, ThumbnailAnswer, ThumbnailError, ThumbnailLimits};
 pub const FRAMES_MAX: usize = 250;
 /// How many chunks a WebP file may have.
 const WEBP_CHUNKS_MAX: usize = 10_000;
+/// The longest side of an image: what makes one smaller needs memory for each pixel of a side.
+const SIDE_PIXELS_MAX: u32 = 65_535;
 /// Images with more pixels are decoded one at a time.
 const LARGE_IMAGE_PIXELS: u64 = 8_000_000;
 /// The quality of JPEG thumbnails.
@@ -168,6 +170,7 @@ fn check_pixels(dimensions: (u32, u32), limits: &ThumbnailLimits) -> Result<(), 
     match pixels {
         0 => Err(Failed::NotAnImage),
         pixels if pixels > limits.pixels_max => Err(Failed::TooLarge),
+        _ if dimensions.0.max(dimensions.1) > SIDE_PIXELS_MAX => Err(Failed::TooLarge),
         _ => Ok(()),
     }
 }

@@ -8,6 +8,27 @@ use lyceum_testkit::{Scene, alice, bob, carol, raw};
 use ruma_common::{OwnedEventId, RoomVersionId};
 use serde_json::{Value, json};
 
+/// An earlier release let such contents in.
+#[test]
+fn what_is_nested_too_deep_can_be_redacted() {
+    let deep = format!("{}1{}", "{\"a\":".repeat(126), "}".repeat(126));
+    let scene = Scene::public();
+    let said = scene.newest();
+    let json = said.json.replacen(
+        "\"content\":{",
+        &format!("\"content\":{{\"deep\":{deep},"),
+        1,
+    );
+    assert_ne!(*json, *said.json);
+    let event = Event::from_pdu(said.id.clone(), Some(said.room_id.clone()), json.into());
+    let event = redacted(&event.unwrap(), &scene.room.rules).unwrap();
+    assert!(
+        !event.content.get().contains("deep"),
+        "{}",
+        event.content.get()
+    );
+}
+
 #[test]
 fn what_stays_of_each_type() {
     check_forms(

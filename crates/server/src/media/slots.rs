@@ -9,7 +9,7 @@ use ruma_common::{OwnedUserId, UserId};
 /// Uploads at a time on this node.
 const UPLOADS_MAX: usize = 256;
 /// Uploads of one user at a time.
-const UPLOADS_OF_ONE_USER_MAX: usize = 32;
+const UPLOADS_OF_ONE_USER_MAX: usize = 16;
 
 /// The uploads that are under way.
 #[derive(Debug, Default)]

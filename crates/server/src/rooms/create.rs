@@ -8,10 +8,15 @@ use lyceum_storage::CommitError;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 use serde_json::value::RawValue;
 
+use super::send::{bad_alias, claimed_aliases, membership_in};
 use crate::{Server, chance, rooms::RoomError, sessions::Session};
 
 /// Another node may make an equal room in the same millisecond; then another moment is tried.
 const CREATION_ATTEMPTS_MAX: usize = 5;
+
+/// How many users a room is made with, and how many pieces of further state.
+const INVITES_MAX: usize = 1_000;
+const INITIAL_STATE_MAX: usize = 1_000;
 
 /// A wish for a room.
 #[derive(Debug, Clone, Default)]
@@ -51,9 +56,17 @@ impl Server {
         if session.is_shadow_banned {
             wish.invites.clear();
         }
+        if wish.invites.len() > INVITES_MAX || wish.initial_state.len() > INITIAL_STATE_MAX {
+            let why = format!(
+                "A room is made with at most {INVITES_MAX} invites and {INITIAL_STATE_MAX} pieces \
+                 of state"
+            );
+            return Err(MatrixError::invalid_param(why).into());
+        }
         for invited in &wish.invites {
             self.may_be_invited(creator, invited).await?;
         }
+        self.check_initial_state(session, &mut wish).await?;
         if let Some(alias) = &wish.alias {
             self.may_claim_alias(creator, alias)?;
         }
@@ -96,6 +109,36 @@ impl Server {
         Err(MatrixError::internal("The room could not be made; please try again").into())
     }
 
+    /// Further state may not do what its own endpoints refuse: invite who cannot be invited, or
+    /// claim an alias that will not name the room.
+    async fn check_initial_state(
+        &self,
+        session: &Session,
+        wish: &mut NewRoom,
+    ) -> Result<(), RoomError> {
+        let invites = |draft: &Draft| {
+            let (user_id, membership) = membership_in(draft)?;
+            (membership == "invite").then_some(user_id)
+        };
+        if session.is_shadow_banned {
+            wish.initial_state.retain(|draft| invites(draft).is_none());
+        }
+        for draft in &wish.initial_state {
+            if let Some(invited) = invites(draft) {
+                self.may_be_invited(&session.user_id, &invited).await?;
+            }
+            if draft.kind != "m.room.canonical_alias" {
+                continue;
+            }
+            let named = wish.alias.as_ref().map(|alias| alias.as_str());
+            let claimed = claimed_aliases(&draft.content)?;
+            if let Some(other) = claimed.iter().find(|alias| Some(&***alias) != named) {
+                return Err(bad_alias(other).into());
+            }
+        }
+        Ok(())
+    }
+
     /// A time that no other room of this node has: from version 12 on a room's id is a hash of its
     /// creation, and two rooms of one user may be equal but for the time.
     fn moment_of_creation(&self) -> Timestamp {
@@ -115,6 +158,7 @@ impl Server {
         version: RoomVersionId,
         additional_creators: Vec<OwnedUserId>,
     ) -> Result<OwnedRoomId, RoomError> {
+        self.refuse_blocked(room_id).await?;
         let sender = &session.user_id;
         let profile = self.profile(sender).await?;
         let aliases = self.store.aliases(room_id).await?;

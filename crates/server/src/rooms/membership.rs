@@ -176,6 +176,7 @@ impl Server {
         room_id: &RoomId,
         reason: Option<String>,
     ) -> Result<(), RoomError> {
+        self.refuse_blocked(room_id).await?;
         let profile = self.profile(user_id).await?;
         self.change(room_id, |room| {
             let knock = Knock {

@@ -264,14 +264,23 @@ impl Server {
         reader: &Reader,
         stored: &StoredEvent,
     ) -> Result<(bool, Option<Membership>), StorageError> {
-        let event = &stored.event;
+        self.visibility_at(reader, &stored.event, stored.seq).await
+    }
+
+    /// The same of an event at this place.
+    async fn visibility_at(
+        &self,
+        reader: &Reader,
+        event: &Event,
+        seq: Option<Seq>,
+    ) -> Result<(bool, Option<Membership>), StorageError> {
         if reader.sees_all {
             return Ok((true, reader.membership));
         }
         if event.state_key.is_none() && reader.ignored.contains(&event.sender) {
             return Ok((false, None));
         }
-        if let (Some(left), Some(seq)) = (&reader.left, stored.seq)
+        if let (Some(left), Some(seq)) = (&reader.left, seq)
             && seq > left.seq
             && reader.room.history_visibility() != HistoryVisibility::WorldReadable
         {
@@ -305,7 +314,7 @@ impl Server {
             || reader
                 .left
                 .as_ref()
-                .is_some_and(|left| left.was_member && stored.seq.is_none_or(|seq| seq < left.seq));
+                .is_some_and(|left| left.was_member && seq.is_none_or(|seq| seq < left.seq));
         let viewpoint = Viewpoint {
             visibility,
             membership: before_it,
@@ -520,7 +529,10 @@ impl Server {
         membership: Option<Membership>,
         (recent, has_relations, related): (&Recent, bool, &BTreeSet<OwnedEventId>),
     ) -> Result<ShownEvent, StorageError> {
-        if self.is_erased_for(reader, stored, membership).await? {
+        if self
+            .is_erased_for(reader, (&stored.event, stored.seq), membership)
+            .await?
+        {
             let redacted = lyceum_room::redacted(&stored.event, &reader.room.rules)
                 .map_err(|_| StorageError::Broken("an event cannot be redacted".to_owned()))?;
             let mut shown = ShownEvent::from(Arc::new(ClientEvent::new(&redacted)));
@@ -541,7 +553,7 @@ impl Server {
         };
         shown.membership = membership;
         if let Some(replaced) = shown.event.replaces_state() {
-            shown.hides_prev_content = self.is_redacted(replaced, recent).await?;
+            shown.shows_prev_content = !self.is_redacted(replaced, recent).await?;
         }
         if stored.event.state_key.is_none() {
             let id = &stored.event.id;
@@ -575,12 +587,14 @@ impl Server {
         related: Vec<Arc<TimelineEntry>>,
         recent: &Recent,
     ) -> Result<BundledRelations, StorageError> {
+        let related = self.seen_of(viewer.0, related).await?;
         let (mut bundled, newest) = bundle(viewer, parent, related);
         if let (Some(thread), Some(newest)) = (&mut bundled.thread, newest) {
             let related = match recent.entry(newest.seq) {
                 Some(_) => recent.related_to(&newest.event.id),
                 None => self.stored_relations_of(&newest.event.id, recent).await?,
             };
+            let related = self.seen_of(viewer.0, related).await?;
             let (of_newest, _) = bundle(viewer, &newest.event, related);
             thread.latest_event.relations = Some(Arc::new(of_newest));
         }
@@ -608,17 +622,44 @@ impl Server {
     async fn is_erased_for(
         &self,
         reader: &Reader,
-        stored: &StoredEvent,
+        (event, seq): (&Event, Option<Seq>),
         membership: Option<Membership>,
     ) -> Result<bool, StorageError> {
-        let event = &stored.event;
         let may_be =
             membership != Some(Membership::Join) && event.state_key.is_none() && !reader.sees_all;
         if !may_be || !erased::is_erased(self, &event.sender).await? {
             return Ok(false);
         }
-        let (_, membership) = self.visibility(reader, stored).await?;
+        let (_, membership) = self.visibility_at(reader, event, seq).await?;
         Ok(membership != Some(Membership::Join))
+    }
+
+    /// Of events that relate to one, those that a reader sees, and not without their contents.
+    async fn seen_of(
+        &self,
+        reader: &Reader,
+        related: Vec<Arc<TimelineEntry>>,
+    ) -> Result<Vec<Arc<TimelineEntry>>, StorageError> {
+        let shared_since = reader.shared_since();
+        let mut seen = Vec::with_capacity(related.len());
+        for entry in related {
+            let event = &*entry.event;
+            let is_shared = shared_since.is_some_and(|depth| event.depth > depth);
+            if is_shared && !erased::is_erased(self, &event.sender).await? {
+                seen.push(entry);
+                continue;
+            }
+            let place = Some(entry.seq);
+            let (is_visible, membership) = self.visibility_at(reader, event, place).await?;
+            if is_visible
+                && !self
+                    .is_erased_for(reader, (event, place), membership)
+                    .await?
+            {
+                seen.push(entry);
+            }
+        }
+        Ok(seen)
     }
 
     /// Whether an event was redacted, with the room's newest events at hand.
@@ -659,6 +700,20 @@ impl Reader {
             return Some((true, Some(Membership::Join)));
         }
         None
+    }
+
+    /// Whatever is deeper than this was shared with whoever is a member now.
+    fn shared_since(&self) -> Option<u64> {
+        let is_linear = self.room.heads.len() <= 1;
+        let is_shared = matches!(
+            self.room.history_visibility(),
+            HistoryVisibility::Shared | HistoryVisibility::WorldReadable
+        );
+        if self.membership != Some(Membership::Join) || !is_linear || !is_shared {
+            return None;
+        }
+        let visibility = self.room.state.get("m.room.history_visibility", "");
+        Some(visibility.map_or(0, |event| event.depth))
     }
 }
 

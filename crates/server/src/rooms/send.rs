@@ -1,6 +1,6 @@
 //! Sending: messages, state, redactions.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use lyceum_model::{
     Batch, Event, Expect, MatrixError, Membership, RoomChange, StateKey, Timestamp, TransactionId,
@@ -8,7 +8,7 @@ use lyceum_model::{
 };
 use lyceum_room::{Decision, Draft, Past, Redaction, State};
 use lyceum_storage::{StateOf, StateSide, StateWanted, StorageError};
-use ruma_common::{EventId, OwnedEventId, RoomAliasId, RoomId, UserId};
+use ruma_common::{EventId, OwnedEventId, OwnedUserId, RoomAliasId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -84,12 +84,13 @@ impl Server {
         if draft.kind == "m.room.canonical_alias" {
             self.check_aliases(room_id, &draft.content).await?;
         }
-        if draft.kind == "m.room.member"
-            && let Some(user_id) = draft.state_key.as_deref()
-            && let Ok(user_id) = UserId::parse(user_id)
-            && has_membership(&draft.content, "invite")
-        {
-            self.may_be_invited(&session.user_id, &user_id).await?;
+        if let Some((user_id, membership)) = membership_in(&draft) {
+            if membership == "invite" {
+                self.may_be_invited(&session.user_id, &user_id).await?;
+            }
+            if matches!(&*membership, "invite" | "join" | "knock") {
+                self.refuse_blocked(room_id).await?;
+            }
         }
         if session.is_shadow_banned && self.comes_or_goes(session, room_id, &draft).await? {
             // That is theirs, however it is said.
@@ -119,7 +120,8 @@ impl Server {
         }
         let room = self.rooms.room(room_id).await?;
         let is_in = room.is_some_and(|room| room.is_joined(user_id));
-        Ok(!(is_in && has_membership(&draft.content, "join")))
+        let stays = membership_in(draft).is_some_and(|(_, membership)| membership == "join");
+        Ok(!(is_in && stays))
     }
 
     /// Redacts an event (`PUT /rooms/{roomId}/redact/{eventId}/{txnId}`).
@@ -353,15 +355,7 @@ impl Server {
 
     /// An alias that a room claims must name it (Client-Server API, "m.room.canonical_alias").
     async fn check_aliases(&self, room_id: &RoomId, content: &RawValue) -> Result<(), RoomError> {
-        #[derive(Deserialize)]
-        struct CanonicalAlias {
-            #[serde(default)]
-            alias: Option<String>,
-            #[serde(default)]
-            alt_aliases: Vec<String>,
-        }
-        let content: CanonicalAlias = serde_json::from_str(content.get())
-            .map_err(|error| MatrixError::bad_json(format!("The content is wrong: {error}")))?;
+        let claimed = claimed_aliases(content)?;
         let room = self
             .rooms
             .room(room_id)
@@ -369,24 +363,43 @@ impl Server {
             .ok_or(RoomError::UnknownRoom)?;
         let mut had = room.alternative_aliases();
         had.extend(room.canonical_alias());
-        for alias in content.alias.into_iter().chain(content.alt_aliases) {
-            if alias.is_empty() || had.iter().any(|had| had.as_str() == alias) {
+        for alias in claimed {
+            if had.iter().any(|had| had.as_str() == alias) {
                 continue;
             }
             let alias = RoomAliasId::parse(&alias)
                 .map_err(|_| MatrixError::invalid_param(format!("{alias} is not an alias")))?;
             let named = self.store.alias(&alias).await?;
             if named.is_none_or(|named| named.room_id != *room_id) {
-                let why = format!("The alias {alias} does not name this room");
-                return Err(MatrixError::new(400, "M_BAD_ALIAS", why).into());
+                return Err(bad_alias(alias.as_str()).into());
             }
         }
         Ok(())
     }
 }
 
+/// The aliases that a content of `m.room.canonical_alias` claims.
+pub(super) fn claimed_aliases(content: &RawValue) -> Result<Vec<String>, MatrixError> {
+    #[derive(Deserialize)]
+    struct CanonicalAlias {
+        #[serde(default)]
+        alias: Option<String>,
+        #[serde(default)]
+        alt_aliases: Vec<String>,
+    }
+    let content: CanonicalAlias = serde_json::from_str(content.get())
+        .map_err(|error| MatrixError::bad_json(format!("The content is wrong: {error}")))?;
+    let claimed = content.alias.into_iter().chain(content.alt_aliases);
+    Ok(claimed.filter(|alias| !alias.is_empty()).collect())
+}
+
+/// A room claims an alias that names another one, or none.
+pub(super) fn bad_alias(alias: &str) -> MatrixError {
+    let why = format!("The alias {alias} does not name this room");
+    MatrixError::new(400, "M_BAD_ALIAS", why)
+}
+
 /// How an event to be sent refers to another one.
-#[derive(Deserialize)]
 struct Relation {
     rel_type: String,
     event_id: String,
@@ -395,20 +408,32 @@ struct Relation {
 
 impl Relation {
     fn of(draft: &Draft) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Content {
-            #[serde(rename = "m.relates_to")]
-            relates_to: Relation,
-        }
-        let content: Content = serde_json::from_str(draft.content.get()).ok()?;
-        Some(content.relates_to)
+        // Of a key that comes twice the last one counts, as in the event that is made of it.
+        let content = fields_of(&draft.content)?;
+        let fields = fields_of(content.get("m.relates_to")?)?;
+        let text = |key: &str| serde_json::from_str(fields.get(key)?.get()).ok();
+        Some(Self {
+            rel_type: text("rel_type")?,
+            event_id: text("event_id")?,
+            key: fields
+                .get("key")
+                .and_then(|key| serde_json::from_str(key.get()).ok()),
+        })
     }
 }
 
-fn has_membership(content: &RawValue, membership: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Member {
-        membership: String,
+/// The user whom a draft of a member event is about, and the membership that it says.
+pub(super) fn membership_in(draft: &Draft) -> Option<(OwnedUserId, String)> {
+    if draft.kind != "m.room.member" {
+        return None;
     }
-    serde_json::from_str(content.get()).is_ok_and(|member: Member| member.membership == membership)
+    let user_id = UserId::parse(draft.state_key.as_deref()?).ok()?;
+    let content = fields_of(&draft.content)?;
+    let membership = serde_json::from_str(content.get("membership")?.get()).ok()?;
+    Some((user_id, membership))
+}
+
+/// The fields of an object; of those that come twice the last one.
+fn fields_of(object: &RawValue) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
+    serde_json::from_str(object.get()).ok()
 }

@@ -211,7 +211,7 @@ fn any_shown() -> impl Strategy<Value = ShownEvent> {
     )
         .prop_map(
             |(content, kind, state_key, transaction_id, flags, prev_content)| {
-                let (is_redacted, has_relations, hides_prev_content) = flags;
+                let (is_redacted, has_relations, shows_prev_content) = flags;
                 let more = match prev_content {
                     Some(content) => serde_json::json!({"unsigned": {"prev_content": content}}),
                     None => serde_json::json!({}),
@@ -228,7 +228,7 @@ fn any_shown() -> impl Strategy<Value = ShownEvent> {
                             ..Default::default()
                         })
                     }),
-                    hides_prev_content,
+                    shows_prev_content,
                     event: plain,
                 }
             },
