@@ -34,6 +34,22 @@ pub(crate) struct Metrics {
     in_flight: AtomicU64,
 }
 
+/// A request, until it is answered or its client goes away.
+struct UnderWay<'a>(&'a Metrics);
+
+impl<'a> UnderWay<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(metrics)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Metrics {
     /// The endpoint.
     pub(crate) fn routes(self: &Arc<Self>) -> Router<Arc<App>> {
@@ -50,10 +66,10 @@ impl Metrics {
         router.layer(middleware::from_fn(move |request: Request, next: Next| {
             let metrics = metrics.clone();
             async move {
-                metrics.in_flight.fetch_add(1, Ordering::Relaxed);
                 let started = Stopwatch::start();
+                let under_way = UnderWay::begin(&metrics);
                 let response = next.run(request).await;
-                metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+                drop(under_way);
                 metrics.count(response.status().as_u16(), started);
                 response
             }

@@ -1,8 +1,8 @@
 //! Whether users are there (Client-Server API, "Presence").
 
-use lyceum_model::{
-    AccountChange, MatrixError, Membership, Position, Presence, PresenceState, Timestamp,
-};
+use std::collections::BTreeSet;
+
+use lyceum_model::{AccountChange, MatrixError, Position, Presence, PresenceState, Timestamp};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
 
@@ -112,16 +112,7 @@ pub async fn share_a_room(
     one: &UserId,
     other: &UserId,
 ) -> Result<bool, StorageError> {
-    for membership in server.store.memberships(one).await? {
-        if membership.membership != Membership::Join {
-            continue;
-        }
-        let Some(room) = server.rooms.room(&membership.room_id).await? else {
-            continue;
-        };
-        if room.state.membership(other) == Some(Membership::Join) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let rooms = server.joined_rooms_of(one).await?;
+    let other = BTreeSet::from([other.to_owned()]);
+    Ok(!server.members_among(&rooms, other).await?.is_empty())
 }

@@ -14,6 +14,7 @@ mod membership;
 mod read;
 mod relations;
 mod send;
+mod sharing;
 mod succession;
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,8 @@ pub struct RoomCell {
     /// Which.
     pub room_id: OwnedRoomId,
     turn: tokio::sync::Mutex<Turn>,
+    /// Held while the room is read, so that whoever needs it meanwhile does not read it too.
+    loading: tokio::sync::Mutex<()>,
     /// Held while it is decided who types.
     typing_turn: tokio::sync::Mutex<()>,
     last_used: AtomicU64,
@@ -315,6 +318,7 @@ impl Rooms {
                 let cell = Arc::new(RoomCell {
                     room_id: room_id.to_owned(),
                     turn: tokio::sync::Mutex::default(),
+                    loading: tokio::sync::Mutex::default(),
                     typing_turn: tokio::sync::Mutex::default(),
                     last_used: AtomicU64::new(0),
                     view: RwLock::default(),
@@ -335,6 +339,10 @@ impl Rooms {
     }
 
     async fn committed(&self, cell: &RoomCell) -> Result<Option<Room>, StorageError> {
+        if let Some(room) = &cell.view.read().committed {
+            return Ok(Some(room.clone()));
+        }
+        let _loading = cell.loading.lock().await;
         for _ in 0..LOAD_ATTEMPTS_MAX {
             let touched = {
                 let view = cell.view.read();
@@ -362,6 +370,10 @@ impl Rooms {
     /// The newest events of a room, oldest first.
     pub async fn recent(&self, room_id: &RoomId) -> Result<Recent, StorageError> {
         let cell = self.cell(room_id);
+        if let Some(recent) = &cell.view.read().recent {
+            return Ok(recent.clone());
+        }
+        let _loading = cell.loading.lock().await;
         for _ in 0..LOAD_ATTEMPTS_MAX {
             let (touched, known) = {
                 let view = cell.view.read();

@@ -460,33 +460,43 @@ impl Syncing {
         if self.request.filter.presence.allows_nothing() {
             return Ok(told);
         }
-        let store = &self.server.store;
-        let found = match &news.touches {
-            Some(touches) => {
-                let users = self.users_with_news(news, touches).await?;
-                if users.is_empty() {
-                    return Ok(told);
-                }
-                store.presence(&users).await?
-            }
-            None => {
-                store
-                    .presence_changes(news.since(), news.to, PRESENCE_MAX)
-                    .await?
-            }
+        let rooms: BTreeSet<OwnedRoomId> = self.cell.joined_rooms().into_iter().collect();
+        let users = match &news.touches {
+            Some(touches) => self.users_with_news(news, touches, &rooms).await?,
+            None => self.nearest(&rooms).await?,
         };
-        let mut rooms = Vec::new();
-        for room_id in self.cell.joined_rooms() {
-            rooms.extend(self.server.rooms.room(&room_id).await?);
+        if users.is_empty() {
+            return Ok(told);
         }
-        for known in found {
-            let is_shown = known.user_id == self.user_id()
-                || rooms.iter().any(|room| room.is_joined(&known.user_id));
-            if is_shown {
+        let users: Vec<_> = users.into_iter().collect();
+        for known in self.server.store.presence(&users).await? {
+            let is_between = known.position > news.since() && known.position <= news.to;
+            if news.touches.is_some() || is_between {
                 told.push(presence::event(&known, now));
             }
         }
         Ok(told)
+    }
+
+    /// The user and the members of these rooms, those of the smallest rooms first.
+    async fn nearest(
+        &self,
+        rooms: &BTreeSet<OwnedRoomId>,
+    ) -> Result<BTreeSet<OwnedUserId>, StorageError> {
+        let mut loaded = Vec::with_capacity(rooms.len());
+        for room_id in rooms {
+            loaded.extend(self.server.rooms.room(room_id).await?);
+        }
+        loaded.sort_by_key(|room| room.state.joined_count());
+        let members = loaded.iter().flat_map(|room| room.state.joined_members());
+        let mut nearest = BTreeSet::from([self.user_id().to_owned()]);
+        for (user_id, _) in members {
+            if nearest.len() >= PRESENCE_MAX {
+                break;
+            }
+            nearest.insert(user_id.to_owned());
+        }
+        Ok(nearest)
     }
 
     /// Whose presence may be news: that of those who changed it, of those who came into a room of
@@ -495,12 +505,13 @@ impl Syncing {
         &self,
         news: &News,
         touches: &BTreeSet<UserTouch>,
-    ) -> Result<Vec<OwnedUserId>, StorageError> {
-        let mut users = BTreeSet::new();
+        rooms: &BTreeSet<OwnedRoomId>,
+    ) -> Result<BTreeSet<OwnedUserId>, StorageError> {
+        let (mut users, mut perhaps) = (BTreeSet::new(), BTreeSet::new());
         for touch in touches {
             match touch {
                 UserTouch::Presence(user_id) | UserTouch::Neighbour(_, user_id) => {
-                    users.insert(user_id.clone());
+                    perhaps.insert(user_id.clone());
                 }
                 UserTouch::Membership(room_id) => {
                     if self.was_joined_before(news, room_id).await? {
@@ -523,6 +534,11 @@ impl Syncing {
                 | UserTouch::DeviceList(_) => {}
             }
         }
+        perhaps.retain(|user_id| !users.contains(user_id));
+        if perhaps.remove(self.user_id()) {
+            users.insert(self.user_id().to_owned());
+        }
+        users.extend(self.server.members_among(rooms, perhaps).await?);
         Ok(users.into_iter().take(PRESENCE_MAX).collect())
     }
 

@@ -1,5 +1,7 @@
 //! `/presence/{userId}/status`.
 
+use lyceum_model::{AccountChange, Batch, Position, Presence, PresenceState, Timestamp};
+use ruma_common::UserId;
 use serde_json::json;
 
 use crate::harness::TestServer;
@@ -50,4 +52,31 @@ async fn presence_is_for_those_who_share_a_room() {
         .ok();
     let told = bob.get(&path).await.ok();
     assert_eq!(told["presence"], "online");
+}
+
+/// However many others were seen on this server before.
+#[tokio::test]
+async fn a_first_sync_tells_who_is_there() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let mut batch = Batch::new();
+    for number in 0..1_100 {
+        batch.push(AccountChange::PutPresence(Presence {
+            user_id: UserId::parse(format!("@stranger{number}:example.org")).unwrap(),
+            state: PresenceState::Online,
+            status: None,
+            last_active: Timestamp(1),
+            position: Position(0),
+        }));
+    }
+    server.server.commit(batch).await.unwrap();
+    let path = format!("/v3/presence/{}/status", alice.user_id);
+    alice.put(&path, json!({ "presence": "online" })).await.ok();
+    let synced = bob.get("/v3/sync?set_presence=offline").await.ok();
+    let told = synced["presence"]["events"].as_array().unwrap();
+    let senders: Vec<_> = told.iter().map(|event| &event["sender"]).collect();
+    assert!(senders.contains(&&json!(alice.user_id)), "{senders:?}");
+    assert!(senders.len() <= 2, "{senders:?}");
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use lyceum_model::{Membership, Position, Seq, StateKey};
-use lyceum_room::{Room, membership_of};
+use lyceum_room::membership_of;
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError, TimelinePage};
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
@@ -57,21 +57,23 @@ pub async fn device_list_changes(
         return Ok(DeviceListChanges::default());
     }
     let memberships = cell.memberships();
-    let mut shared = Vec::new();
-    for membership in memberships.values() {
-        if membership.membership == Membership::Join
-            && let Some(room) = server.rooms.room(&membership.room_id).await?
-        {
-            shared.push(room);
-        }
-    }
-    let mut met: BTreeSet<OwnedUserId> = happened.keys;
+    let shared: BTreeSet<OwnedRoomId> = memberships
+        .values()
+        .filter(|own| own.membership == Membership::Join)
+        .map(|own| own.room_id.clone())
+        .collect();
+    // Who shares a room for certain, who perhaps does, and who perhaps does not any more.
+    let mut met = BTreeSet::new();
+    let mut changed: BTreeSet<OwnedUserId> = happened.keys;
     let mut parted: BTreeSet<OwnedUserId> = BTreeSet::new();
     for (room_id, neighbour) in happened.neighbours {
         if neighbour == user_id {
             continue;
         }
-        let room = shared.iter().find(|room| room.room_id == room_id);
+        let room = match shared.contains(&room_id) {
+            true => server.rooms.room(&room_id).await?,
+            false => None,
+        };
         match room.and_then(|room| room.state.membership(&neighbour)) {
             Some(Membership::Join) => {
                 met.insert(neighbour);
@@ -100,15 +102,19 @@ pub async fn device_list_changes(
             );
         }
     }
-    let shares = |other: &UserId| shared.iter().any(|room| is_member(room, other));
+    changed.retain(|other| !met.contains(other));
+    if changed.remove(user_id) {
+        met.insert(user_id.to_owned());
+    }
+    parted.retain(|other| other != user_id && !met.contains(other));
+    let asked = changed.union(&parted).cloned().collect();
+    let sharing = server.members_among(&shared, asked).await?;
+    met.extend(changed.into_iter().filter(|other| sharing.contains(other)));
     Ok(DeviceListChanges {
-        changed: met
-            .into_iter()
-            .filter(|other| other == user_id || shares(other))
-            .collect(),
+        changed: met.into_iter().collect(),
         left: parted
             .into_iter()
-            .filter(|other| other != user_id && !shares(other))
+            .filter(|other| !sharing.contains(other))
             .collect(),
     })
 }
@@ -269,8 +275,4 @@ async fn stayed(server: &Server, before: &EventId, now: &EventId) -> Result<bool
         }
     }
     Ok(false)
-}
-
-fn is_member(room: &Room, user_id: &UserId) -> bool {
-    room.state.membership(user_id) == Some(Membership::Join)
 }
