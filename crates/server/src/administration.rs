@@ -15,6 +15,7 @@ pub mod jobs;
 mod journal;
 pub mod notices;
 pub mod people;
+mod profile_spread;
 pub mod provisioning;
 pub mod redaction;
 pub mod reports;

@@ -179,6 +179,7 @@ impl Server {
         server.make_application_service_users().await?;
         server.start_ticks();
         server.resume_jobs().await;
+        server.resume_profiles().await;
         Ok(server)
     }
 

@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -63,24 +64,22 @@ impl Process {
              [[listeners]]\nbind = \"{address}\"\n"
         );
         std::fs::write(&file, text).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_lyceum"))
-            .args(["serve", "--config"])
-            .arg(&file)
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
         let mut process = Self {
-            child,
+            child: spawn(folder.path()),
             address: address.to_string(),
             folder,
         };
         process.wait_until_ready();
         process
+    }
+
+    /// Kills it and starts it again on the same data.
+    pub(crate) fn kill_and_start(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::fs::remove_file(self.folder.path().join("data/control.sock")).unwrap();
+        self.child = spawn(self.folder.path());
+        self.wait_until_ready();
     }
 
     fn wait_until_ready(&mut self) {
@@ -193,6 +192,20 @@ impl Process {
     }
 }
 
+fn spawn(folder: &Path) -> Child {
+    let log = std::fs::File::create(folder.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_lyceum"))
+        .args(["serve", "--config"])
+        .arg(folder.join("lyceum.toml"))
+        .arg("--data")
+        .arg(folder.join("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
 fn unchunked(text: &str) -> String {
     let (mut rest, mut whole) = (text, String::new());
     while let Some((length, after)) = rest.split_once("\r\n") {
@@ -225,4 +238,43 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A change of profile reaches all rooms, also if the server is killed meanwhile.
+#[test]
+fn a_rename_goes_on_after_a_kill() {
+    const ROOMS: usize = 40;
+    let mut server = Process::start_with("[rate_limits]\nenabled = false");
+    let alice = server.user("alice", &[]);
+    let rooms: Vec<String> = (0..ROOMS)
+        .map(|_| {
+            let made = server.ask(&alice, "POST", "/_matrix/client/v3/createRoom", "{}");
+            made.json()["room_id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let user_id = php(&format!("@alice:{SERVER_NAME}"));
+    let renamed = |server: &Process| {
+        let is_renamed = |room: &&String| {
+            let path = format!(
+                "/_matrix/client/v3/rooms/{}/state/m.room.member/{user_id}",
+                php(room)
+            );
+            server.ask(&alice, "GET", &path, "").json()["displayname"] == "Alice"
+        };
+        rooms.iter().filter(is_renamed).count()
+    };
+    let path = format!("/_matrix/client/v3/profile/{user_id}/displayname");
+    let body = r#"{"displayname":"Alice"}"#;
+    assert_eq!(server.ask(&alice, "PUT", &path, body).status, 200);
+    while renamed(&server) == 0 {
+        assert!(server.child.try_wait().unwrap().is_none());
+    }
+    server.kill_and_start();
+    for _ in 0..6_000 {
+        if renamed(&server) == ROOMS {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    panic!("{} of {ROOMS} rooms: {}", renamed(&server), server.log());
 }

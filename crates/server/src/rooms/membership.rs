@@ -1,18 +1,13 @@
 //! Coming and going: join, invite, leave, kick, ban, knock, forget.
 
-use std::time::Duration;
-
 use lyceum_model::{Batch, MatrixError, Membership, RoomChange, Timestamp};
 use lyceum_room::{Decision, Denied, Invite, Join, Knock, Room, Signer, Target};
 use lyceum_storage::StorageError;
-use ruma_common::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomOrAliasId, UserId};
+use ruma_common::{OwnedRoomId, RoomAliasId, RoomId, RoomOrAliasId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{Server, rooms::RoomError};
-
-/// How many rooms a change of profile is spread to at a time, before others get a turn.
-const SPREAD_PAUSE: Duration = Duration::from_millis(1);
 
 /// A rule about what one user does to another's standing.
 type TargetRule = fn(&Room, &UserId, Target, &Signer, Timestamp) -> Result<Decision, Denied>;
@@ -271,45 +266,6 @@ impl Server {
         }
     }
 
-    /// Puts a user's changed profile into the member events of the rooms it is in. Goes on in the
-    /// background; a crash leaves the rest to the next change.
-    pub fn spread_profile(self: &std::sync::Arc<Self>, user_id: &UserId) {
-        let server = self.clone();
-        let user_id = user_id.to_owned();
-        self.supervisor.spawn("spread a profile", async move {
-            if let Err(error) = server.spread_profile_now(&user_id).await {
-                tracing::warn!(%error, "a changed profile did not reach all rooms");
-            }
-        });
-    }
-
-    async fn spread_profile_now(&self, user_id: &OwnedUserId) -> Result<(), RoomError> {
-        let memberships = self.store.memberships(user_id).await?;
-        for membership in memberships {
-            if membership.membership != Membership::Join || self.supervisor.is_stopping() {
-                continue;
-            }
-            let profile = self.profile(user_id).await?;
-            let changed = self.change(&membership.room_id, |room| {
-                let (profile, now) = (profile.clone(), self.clock.now());
-                Ok(lyceum_room::update_profile(
-                    room,
-                    user_id,
-                    profile,
-                    &self.signer,
-                    now,
-                )?)
-            });
-            match changed.await {
-                // A room that forbids it keeps the old one.
-                Ok(()) | Err(RoomError::Denied(_)) => {}
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(SPREAD_PAUSE).await;
-        }
-        Ok(())
-    }
-
     /// What one user does to another's standing.
     async fn change_of(
         &self,
@@ -325,7 +281,7 @@ impl Server {
         .await
     }
 
-    async fn change(
+    pub(crate) async fn change(
         &self,
         room_id: &RoomId,
         decide: impl FnMut(&Room) -> Result<Decision, RoomError> + Send,
