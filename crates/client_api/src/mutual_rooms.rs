@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{Answer, App, Limit, Query, Requester, client_v1, json};
+use lyceum_edge::{Answer, App, Limit, Query, Requester, client_v1, empty_as_none, json};
 use lyceum_model::MatrixError;
 use ruma_common::{OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
@@ -20,6 +20,7 @@ pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 struct Parameters {
     user_id: Option<OwnedUserId>,
     /// The last room of the page before.
+    #[serde(default, deserialize_with = "empty_as_none")]
     from: Option<OwnedRoomId>,
 }
 

@@ -13,13 +13,17 @@ use http::request::Parts;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientAddress(pub IpAddr);
 
+/// Put into the requests that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
+
 impl ClientAddress {
     /// The address, given that of the connection and whether a proxy of our own is before us.
     pub fn of(connection: IpAddr, headers: &http::HeaderMap, trust_forwarded_for: bool) -> Self {
         let forwarded = || {
             // Of several lines, too, the last one is the proxy's.
-            let lines = headers.get_all("x-forwarded-for").iter();
-            let value = lines.last()?.to_str().ok()?;
+            let mut lines = headers.get_all("x-forwarded-for").iter();
+            let value = lines.next_back()?.to_str().ok()?;
             value.split(',').next_back()?.trim().parse().ok()
         };
         Self(

@@ -12,12 +12,12 @@ mod refusal;
 mod requester;
 mod routes;
 
-pub use address::ClientAddress;
+pub use address::{ClientAddress, OverTls};
 pub use app::App;
 pub use body::{BriefBody, EMPTY_BODY, JsonBody, RawBody};
 pub use cors::with_cors;
 pub use provisioning::{Provisioning, is_moodle};
-pub use query::Query;
+pub use query::{Query, empty_as_none};
 pub use rate_limit::{Limit, RateLimiter};
 pub use refusal::{Answer, Refusal, json, json_bytes};
 pub use requester::{

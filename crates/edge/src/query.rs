@@ -3,7 +3,10 @@
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use lyceum_model::MatrixError;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IntoDeserializer},
+};
 
 use crate::Refusal;
 
@@ -21,4 +24,18 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
                 MatrixError::invalid_param(format!("A query parameter is wrong: {error}")).into()
             })
     }
+}
+
+/// For `deserialize_with`: a parameter without a value is none. Clients send such where they have
+/// no value yet, mautrix-go at its first page say.
+pub fn empty_as_none<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    T::deserialize(text.into_deserializer()).map(Some)
 }

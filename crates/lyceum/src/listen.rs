@@ -17,7 +17,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use lyceum_edge::ClientAddress;
+use lyceum_edge::{ClientAddress, OverTls};
 use lyceum_server::{Server, config::Listener, supervisor::Supervisor};
 use rustls::{ServerConfig, server::ResolvesServerCert};
 use tokio::{
@@ -113,6 +113,7 @@ pub(crate) fn serve(
                 router: router.clone(),
                 address,
                 trust_forwarded_for,
+                is_tls: tls.is_some(),
                 supervisor: supervisor.clone(),
             };
             let tls = tls.clone();
@@ -130,6 +131,7 @@ struct Connection {
     router: Router,
     address: SocketAddr,
     trust_forwarded_for: bool,
+    is_tls: bool,
     supervisor: Supervisor,
 }
 
@@ -199,6 +201,9 @@ impl Connection {
             self.trust_forwarded_for,
         );
         request.extensions_mut().insert(address);
+        if self.is_tls {
+            request.extensions_mut().insert(OverTls);
+        }
         let path = request.uri().path();
         if path.starts_with("//") {
             let path = path.trim_start_matches('/');

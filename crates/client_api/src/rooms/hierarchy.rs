@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
-use lyceum_edge::{Answer, App, Limit, Query, Requester, Segments, client_v1, json, unstable};
+use lyceum_edge::{
+    Answer, App, Limit, Query, Requester, Segments, client_v1, empty_as_none, json, unstable,
+};
 use lyceum_model::MatrixError;
 use lyceum_server::rooms::{DEPTH_MAX, HierarchyQuery};
 use ruma_common::OwnedRoomId;
@@ -27,6 +29,7 @@ struct Parameters {
     suggested_only: Option<bool>,
     limit: Option<usize>,
     max_depth: Option<u64>,
+    #[serde(default, deserialize_with = "empty_as_none")]
     from: Option<String>,
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
-use lyceum_edge::{Answer, App, Query, Requester, Segments, client, json, json_bytes};
+use lyceum_edge::{
+    Answer, App, Query, Requester, Segments, client, empty_as_none, json, json_bytes,
+};
 use lyceum_model::{Event, MatrixError, Membership, Seq};
 use lyceum_room::membership_of;
 use lyceum_server::{Server, rooms::joined_members::Reader};
@@ -27,7 +29,9 @@ pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 #[derive(Deserialize)]
 struct Parameters {
     at: Option<String>,
+    #[serde(default, deserialize_with = "empty_as_none")]
     membership: Option<Membership>,
+    #[serde(default, deserialize_with = "empty_as_none")]
     not_membership: Option<Membership>,
 }
 

@@ -84,11 +84,21 @@ async fn messages(
         .iter()
         .map(|(stored, _)| stored.event.clone())
         .collect();
+    // Also after the last event: nheko throws away a page without an end. The next one is empty.
+    let past_last = || {
+        let (last, _) = shown.events.last()?;
+        let seq = last.seq?;
+        Some(match direction {
+            Direction::Backward => seq,
+            Direction::Forward => Seq(seq.0 + 1),
+        })
+    };
+    let end = shown.next.or_else(past_last);
     let form = EventForm::new(server.clock.now());
     let body = messages_json(&Messages {
         form,
         start,
-        end: shown.next.map(|seq| TimelineToken { position, seq }),
+        end: end.map(|seq| TimelineToken { position, seq }),
         chunk,
         state: lazy_members(server, &events, &filter, &reader.room).await?,
     });

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::put};
 use lyceum_edge::{
-    Answer, App, JsonBody, Limit, Query, RawBody, Requester, Segments, client, json,
+    Answer, App, JsonBody, Limit, Query, RawBody, Refusal, Requester, Segments, client, json,
 };
 use lyceum_model::{MatrixError, Timestamp};
 use lyceum_room::{Draft, redaction_target};
 use lyceum_server::rooms::TransactionName;
 use ruma_common::OwnedRoomId;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
@@ -28,13 +28,20 @@ const TS_MAX: u64 = (1 << 53) - 1;
 pub(super) struct Parameters {
     /// For application services: the time to give the event.
     ts: Option<u64>,
+    /// Not there yet (MSC4140): such an event must not be sent at once.
+    #[serde(rename = "org.matrix.msc4140.delay")]
+    delay: Option<IgnoredAny>,
 }
 
 impl Parameters {
     /// When the event was sent, if the requester may say so.
-    pub(super) fn sent_at(&self, requester: &Requester) -> Option<Timestamp> {
-        requester.application_service()?;
-        self.ts.filter(|ts| *ts <= TS_MAX).map(Timestamp)
+    pub(super) fn sent_at(&self, requester: &Requester) -> Result<Option<Timestamp>, Refusal> {
+        if self.delay.is_some() {
+            let why = "Sending delayed events is not possible here";
+            return Err(MatrixError::forbidden(why).into());
+        }
+        let ts = self.ts.filter(|ts| *ts <= TS_MAX).map(Timestamp);
+        Ok(ts.filter(|_| requester.application_service().is_some()))
     }
 }
 
@@ -71,7 +78,7 @@ async fn send(
                     &room_id,
                     draft,
                     transaction,
-                    parameters.sent_at(&requester),
+                    parameters.sent_at(&requester)?,
                 )
                 .await
         }
@@ -81,7 +88,7 @@ async fn send(
 }
 
 /// The body as the content of an event: a JSON object, otherwise untouched.
-pub(super) fn content_of(body: &[u8]) -> Result<Box<RawValue>, lyceum_edge::Refusal> {
+pub(super) fn content_of(body: &[u8]) -> Result<Box<RawValue>, Refusal> {
     let JsonBody(content) = JsonBody::<Box<RawValue>>::parse_present(body)?;
     if !content.get().trim_start().starts_with('{') {
         return Err(MatrixError::bad_json("The content of an event is a JSON object").into());

@@ -146,7 +146,7 @@ async fn set(
         content = bent.map_err(MatrixError::from)?;
     }
     let draft = Draft::state(kind, key, content);
-    let sent_at = parameters.sent_at(&requester);
+    let sent_at = parameters.sent_at(&requester)?;
     let server = &app.server;
     let sent = server
         .send_state(&requester, &room_id, draft, sent_at)

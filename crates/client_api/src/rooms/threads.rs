@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
 use lyceum_edge::{
-    Answer, App, Limit, Query, Requester, Segments, client_v1, json_bytes, unstable,
+    Answer, App, Limit, Query, Requester, Segments, client_v1, empty_as_none, json_bytes, unstable,
 };
 use lyceum_model::{MatrixError, Seq};
 use lyceum_server::rooms::{ThreadsIncluded, ThreadsQuery};
@@ -35,6 +35,7 @@ const LIMIT_MAX: usize = 100;
 struct Parameters {
     include: Option<String>,
     limit: Option<usize>,
+    #[serde(default, deserialize_with = "empty_as_none")]
     from: Option<String>,
 }
 

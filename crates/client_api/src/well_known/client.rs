@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use http::header;
-use lyceum_edge::{Answer, App, json};
+use lyceum_edge::{Answer, App, OverTls, json};
 use lyceum_model::MatrixError;
 use serde_json::json;
 
@@ -27,7 +27,7 @@ fn asked_address(request: &Request) -> Option<String> {
     let forwarded = headers
         .get("x-forwarded-proto")
         .and_then(|value| value.to_str().ok());
-    let is_https = forwarded == Some("https") || request.uri().scheme_str() == Some("https");
+    let is_https = forwarded == Some("https") || request.extensions().get::<OverTls>().is_some();
     Some(format!(
         "{}://{host}",
         if is_https { "https" } else { "http" }

@@ -19,13 +19,14 @@ async fn pages_in_both_directions() {
     let mut pages = Vec::new();
     loop {
         let page = alice.messages(&room, &format!("dir=b&limit=4{from}")).await;
+        let Some(end) = page["end"].as_str() else {
+            assert_eq!(page["chunk"], json!([]));
+            break;
+        };
+        from = format!("&from={end}");
         pages.push(line(&page["chunk"]));
         // What comes meanwhile changes nothing.
         alice.say(&room, "later").await;
-        match page["end"].as_str() {
-            Some(end) => from = format!("&from={end}"),
-            None => break,
-        }
     }
     check(
         &pages.join("\n"),
@@ -50,6 +51,11 @@ async fn pages_in_both_directions() {
         .messages(&room, &format!("dir=b&limit=9&from={back}&to={end}"))
         .await;
     check(&line(&page["chunk"]), "m4 m3 m2");
+    let reached = page["end"].as_str().unwrap();
+    let page = alice
+        .messages(&room, &format!("dir=b&limit=9&from={reached}&to={end}"))
+        .await;
+    assert_eq!(page["chunk"], json!([]));
     assert!(page["end"].is_null());
     let page = alice
         .messages(&room, &format!("dir=f&limit=9&from={end}&to={back}"))
@@ -374,4 +380,52 @@ async fn an_event_with_what_is_around_it() {
         .get(&format!("/v3/rooms/{elsewhere}/event/{middle}"))
         .await;
     wrong.expect_error(404, "M_NOT_FOUND");
+}
+
+/// nheko throws a page without an end away; the page after the last event is empty and has none.
+#[tokio::test]
+async fn a_page_with_events_has_an_end() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    for direction in ["b", "f"] {
+        let path = format!("/v3/rooms/{room}/messages?limit=80&dir={direction}");
+        let page = alice.get(&path).await.ok();
+        assert!(!page["chunk"].as_array().unwrap().is_empty());
+        let end = page["end"].as_str().unwrap();
+        let after = alice.get(&format!("{path}&from={end}")).await.ok();
+        assert_eq!(after["chunk"], json!([]), "{direction}");
+        assert!(after.get("end").is_none(), "{direction}: {after}");
+    }
+}
+
+/// Clients send a parameter without a value where they have none yet.
+#[tokio::test]
+async fn empty_parameters_are_none() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    for path in [
+        format!("/v1/mutual_rooms?from=&user_id={}", bob.user_id),
+        format!("/v1/rooms/{room}/hierarchy?from="),
+        format!("/v1/rooms/{room}/threads?from="),
+        format!("/v3/rooms/{room}/members?membership=&not_membership="),
+    ] {
+        alice.get(&path).await.ok();
+    }
+}
+
+/// Delayed events (MSC4140) are not there: what is to be sent later is not sent at once.
+#[tokio::test]
+async fn what_shall_be_delayed_is_refused() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    for path in ["send/m.room.message/1", "state/com.x/"] {
+        let path = format!("/v3/rooms/{room}/{path}?org.matrix.msc4140.delay=100000");
+        let answer = alice
+            .put(&path, json!({ "msgtype": "m.text", "body": "later" }))
+            .await;
+        answer.expect_error(403, "M_FORBIDDEN");
+    }
 }
