@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -175,13 +175,15 @@ impl Connection {
             .keep_alive_timeout(PING_TIMEOUT);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
         tokio::pin!(connection);
+        let is_over = async {
+            tokio::select! {
+                () = self.supervisor.stopped() => {}
+                () = requests.are_over() => {}
+            }
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.supervisor.stopped() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = requests.are_over() => {
+            () = is_over => {
                 // What is being written is written to its end.
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -223,17 +225,14 @@ impl Connection {
 #[derive(Default)]
 struct Requests {
     begun: AtomicU64,
-    running: Arc<AtomicUsize>,
+    /// Each of them holds it until it is answered or given up.
+    running: Arc<()>,
 }
 
-/// A request, until it is answered or given up.
-struct Running(Arc<AtomicUsize>);
-
 impl Requests {
-    fn begin(&self) -> Running {
+    fn begin(&self) -> Arc<()> {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        self.running.fetch_add(1, Ordering::Relaxed);
-        Running(self.running.clone())
+        self.running.clone()
     }
 
     /// Waits until there is none for long.
@@ -243,18 +242,12 @@ impl Requests {
         loop {
             let begun = self.begun.load(Ordering::Relaxed);
             tokio::time::sleep(pause).await;
-            let is_idle = self.running.load(Ordering::Relaxed) == 0;
+            let is_idle = Arc::strong_count(&self.running) == 1;
             if is_idle && begun == self.begun.load(Ordering::Relaxed) {
                 return;
             }
             pause = IDLE_TIMEOUT;
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -31,23 +31,8 @@ pub(crate) struct Metrics {
     by_status: [AtomicU64; 5],
     durations: [AtomicU64; BUCKETS.len() + 1],
     micros: AtomicU64,
-    in_flight: AtomicU64,
-}
-
-/// A request, until it is answered or its client goes away.
-struct UnderWay<'a>(&'a Metrics);
-
-impl<'a> UnderWay<'a> {
-    fn begin(metrics: &'a Metrics) -> Self {
-        metrics.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(metrics)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// Each request holds it until it is answered or its client goes away.
+    in_flight: Arc<()>,
 }
 
 impl Metrics {
@@ -67,9 +52,9 @@ impl Metrics {
             let metrics = metrics.clone();
             async move {
                 let started = Stopwatch::start();
-                let under_way = UnderWay::begin(&metrics);
+                let in_flight = metrics.in_flight.clone();
                 let response = next.run(request).await;
-                drop(under_way);
+                drop(in_flight);
                 metrics.count(response.status().as_u16(), started);
                 response
             }
@@ -127,7 +112,7 @@ impl Metrics {
         let gauges = [
             (
                 "lyceum_http_requests_in_flight",
-                self.in_flight.load(Ordering::Relaxed),
+                Arc::strong_count(&self.in_flight) as u64 - 1,
             ),
             ("lyceum_position", server.feed.position().0),
             ("lyceum_users_syncing", server.feed.active_users() as u64),

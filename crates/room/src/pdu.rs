@@ -302,17 +302,18 @@ fn shallow(object: &RawValue) -> CanonicalJsonObject {
 /// to the replaced event stays.
 pub fn redacted(event: &Event, rules: &RoomRules) -> Result<Event, Denied> {
     let broken = |error: &dyn std::fmt::Display| Denied::BadJson(error.to_string());
-    let mut pieces = pieces_of(&event.json).map_err(|error| broken(&error))?;
-    let unsigned = pieces.remove("unsigned").map(|unsigned| shallow(&unsigned));
-    let replaces = unsigned.and_then(|mut unsigned| unsigned.remove("replaces_state"));
-    let content = pieces.remove("content").map(|content| shallow(&content));
     let mut object = CanonicalJsonObject::new();
-    for (key, piece) in pieces {
-        let value = serde_json::from_str(piece.get()).map_err(|error| broken(&error))?;
+    for (key, piece) in pieces_of(&event.json).map_err(|error| broken(&error))? {
+        let value = match &*key {
+            "content" | "unsigned" => CanonicalJsonValue::Object(shallow(&piece)),
+            _ => serde_json::from_str(piece.get()).map_err(|error| broken(&error))?,
+        };
         object.insert(key, value);
     }
-    let content = CanonicalJsonValue::Object(content.unwrap_or_default());
-    object.insert("content".to_owned(), content);
+    let replaces = match object.remove("unsigned") {
+        Some(CanonicalJsonValue::Object(mut unsigned)) => unsigned.remove("replaces_state"),
+        _ => None,
+    };
     ruma_common::canonical_json::redact_in_place(&mut object, &rules.ruma.redaction, None)
         .map_err(|error| broken(&error))?;
     if let Some(replaces) = replaces {

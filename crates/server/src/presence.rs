@@ -1,7 +1,5 @@
 //! Whether users are there (Client-Server API, "Presence").
 
-use std::collections::BTreeSet;
-
 use lyceum_model::{AccountChange, MatrixError, Position, Presence, PresenceState, Timestamp};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
@@ -112,7 +110,5 @@ pub async fn share_a_room(
     one: &UserId,
     other: &UserId,
 ) -> Result<bool, StorageError> {
-    let rooms = server.joined_rooms_of(one).await?;
-    let other = BTreeSet::from([other.to_owned()]);
-    Ok(!server.members_among(&rooms, other).await?.is_empty())
+    Ok(!server.mutual_rooms(one, other).await?.is_empty())
 }

@@ -27,7 +27,7 @@ pub use hierarchy::{DEPTH_MAX, HierarchyPage, HierarchyQuery, SpaceRoom};
 pub(crate) use joined_members::JoinedMembers;
 pub use read::{Departure, Reader, Shown};
 pub use relations::{Related, RelationsQuery};
-pub use send::{Sent, TransactionName};
+pub use send::{Sent, TransactionName, membership_in};
 pub use threads::{ThreadList, ThreadsIncluded, ThreadsQuery};
 
 use std::{

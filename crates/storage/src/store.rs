@@ -136,6 +136,16 @@ pub enum Direction {
     Forward,
 }
 
+impl Direction {
+    /// From where it goes on once the event at this place was read.
+    pub fn past(self, seq: Seq) -> Seq {
+        match self {
+            Self::Backward => seq,
+            Self::Forward => Seq(seq.0 + 1),
+        }
+    }
+}
+
 /// A stretch of a room's timeline (events with [`lyceum_model::Placement::Timeline`] or
 /// `History`; never soft-failed, rejected or outlying ones).
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 //! length of the pattern.
 
 /// How much of a text patterns are held against, in characters: each costs time for each of them.
-pub(super) const TEXT_CHARACTERS_MAX: usize = 4_096;
+const TEXT_CHARACTERS_MAX: usize = 4_096;
 
 /// A pattern, in small letters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,11 +48,11 @@ impl Glob {
             return only.iter().all(|wanted| fits_one(*wanted, text.next()))
                 && text.next().is_none();
         }
-        let text: Vec<char> = folded(text).take(TEXT_CHARACTERS_MAX).collect();
+        let text = searched(text);
         self.matches_from(&text, 0, |end| end == text.len())
     }
 
-    /// Whether it fits a part of `text` (which [`folded`] gave) that begins and ends at a word
+    /// Whether it fits a part of `text` (which [`searched`] gave) that begins and ends at a word
     /// boundary.
     pub(super) fn matches_words(&self, text: &[char]) -> bool {
         let begins_word = |at: usize| at == 0 || !is_word(text[at - 1]);
@@ -99,6 +99,11 @@ impl Glob {
             .rev()
             .any(|at| may_end(at + last.len()) && fits(last, &text[at..]))
     }
+}
+
+/// The part of a text that patterns are held against, in small letters.
+pub(super) fn searched(text: &str) -> Box<[char]> {
+    folded(text).take(TEXT_CHARACTERS_MAX).collect()
 }
 
 /// Small letters.

@@ -3,7 +3,7 @@
 use lyceum_model::Event;
 use serde_json::{Map, Value, json};
 
-use super::glob::{TEXT_CHARACTERS_MAX, folded};
+use super::glob::searched;
 
 /// The property that is matched by words.
 pub(super) const BODY: &str = "content.body";
@@ -47,9 +47,7 @@ impl PushEvent {
         let body = fields
             .get("content")
             .and_then(|content| content.get("body"));
-        let body = body
-            .and_then(Value::as_str)
-            .map(|body| folded(body).take(TEXT_CHARACTERS_MAX).collect());
+        let body = body.and_then(Value::as_str).map(searched);
         Self { fields, body }
     }
 

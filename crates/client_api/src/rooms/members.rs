@@ -149,10 +149,6 @@ async fn joined(
 }
 
 async fn joined_rooms(State(app): State<Arc<App>>, requester: Requester) -> Answer {
-    let memberships = app.server.store.memberships(&requester.user_id).await?;
-    let joined = memberships
-        .iter()
-        .filter(|m| m.membership == Membership::Join);
-    let rooms: Vec<_> = joined.map(|m| &m.room_id).collect();
+    let rooms = app.server.joined_rooms(&requester.user_id).await?;
     Ok(json(&json!({ "joined_rooms": rooms })))
 }

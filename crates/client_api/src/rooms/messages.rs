@@ -87,11 +87,7 @@ async fn messages(
     // Also after the last event: nheko throws away a page without an end. The next one is empty.
     let past_last = || {
         let (last, _) = shown.events.last()?;
-        let seq = last.seq?;
-        Some(match direction {
-            Direction::Backward => seq,
-            Direction::Forward => Seq(seq.0 + 1),
-        })
+        Some(direction.past(last.seq?))
     };
     let end = shown.next.or_else(past_last);
     let form = EventForm::new(server.clock.now());

@@ -1,6 +1,6 @@
 //! `/rooms/{roomId}/state` and `/rooms/{roomId}/state/{eventType}/{stateKey}`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
@@ -9,13 +9,14 @@ use lyceum_edge::{
 };
 use lyceum_model::MatrixError;
 use lyceum_room::Draft;
+use lyceum_server::rooms::membership_in;
 use lyceum_sync::{
     client_event::{ClientEvent, EventForm, ShownEvent},
     history::event_list,
 };
 use ruma_common::OwnedRoomId;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::json;
 
 use super::send::{Parameters as SendParameters, content_of};
 
@@ -136,16 +137,16 @@ async fn set(
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
     refuse_create(&kind)?;
-    let mut content = content_of(&body)?;
-    let is_own = kind == "m.room.member" && key == requester.user_id.as_str();
-    if !(is_own && is_leave(&content)) {
+    let is_bent = requester.is_provisioning() && key.is_empty();
+    let mut draft = Draft::state(kind, key, content_of(&body)?);
+    let leaves = |(user_id, membership)| user_id == requester.user_id && membership == "leave";
+    if !membership_in(&draft).is_some_and(leaves) {
         requester.refuse_suspended()?;
     }
-    if requester.is_provisioning() && key.is_empty() {
-        let bent = app.server.bent_state(&room_id, &kind, content).await;
-        content = bent.map_err(MatrixError::from)?;
+    if is_bent {
+        let bent = app.server.bent_state(&room_id, &draft.kind, draft.content);
+        draft.content = bent.await.map_err(MatrixError::from)?;
     }
-    let draft = Draft::state(kind, key, content);
     let sent_at = parameters.sent_at(&requester)?;
     let server = &app.server;
     let sent = server
@@ -153,12 +154,6 @@ async fn set(
         .await;
     let event_id = sent.map_err(MatrixError::from)?;
     Ok(json(&json!({ "event_id": event_id })))
-}
-
-/// Whether a content of a member event says that somebody leaves.
-fn is_leave(content: &RawValue) -> bool {
-    let fields: Result<BTreeMap<String, Value>, _> = serde_json::from_str(content.get());
-    fields.is_ok_and(|fields| fields.get("membership").is_some_and(|is| is == "leave"))
 }
 
 /// A room's create event is written once, by who makes the room.

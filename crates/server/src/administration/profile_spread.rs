@@ -44,7 +44,7 @@ impl Server {
     }
 
     async fn spread_profile_now(&self, user_id: &OwnedUserId) -> Result<(), RoomError> {
-        let rooms = self.joined_rooms_of(user_id).await?;
+        let rooms = self.joined_rooms(user_id).await?;
         let is_noted = rooms.len() > ROOMS_NOT_NOTED;
         if is_noted {
             self.note_unfinished(user_id, true).await;

@@ -57,11 +57,7 @@ pub async fn device_list_changes(
         return Ok(DeviceListChanges::default());
     }
     let memberships = cell.memberships();
-    let shared: BTreeSet<OwnedRoomId> = memberships
-        .values()
-        .filter(|own| own.membership == Membership::Join)
-        .map(|own| own.room_id.clone())
-        .collect();
+    let shared: BTreeSet<OwnedRoomId> = cell.joined_rooms().into_iter().collect();
     // Who shares a room for certain, who perhaps does, and who perhaps does not any more.
     let mut met = BTreeSet::new();
     let mut changed: BTreeSet<OwnedUserId> = happened.keys;

@@ -170,26 +170,6 @@ impl Server {
         Ok(DirectoryPage { rooms, total })
     }
 
-    /// The rooms that two users are in, ordered by their ids.
-    pub async fn mutual_rooms(
-        &self,
-        user_id: &UserId,
-        other: &UserId,
-    ) -> Result<Vec<OwnedRoomId>, StorageError> {
-        let mut rooms = self.joined_rooms(user_id).await?;
-        let of_other = self.joined_rooms(other).await?;
-        rooms.retain(|room_id| of_other.binary_search(room_id).is_ok());
-        Ok(rooms)
-    }
-
-    async fn joined_rooms(&self, user_id: &UserId) -> Result<Vec<OwnedRoomId>, StorageError> {
-        let memberships = self.store.memberships(user_id).await?;
-        let joined = memberships
-            .into_iter()
-            .filter(|standing| standing.membership == Membership::Join);
-        Ok(joined.map(|standing| standing.room_id).collect())
-    }
-
     /// Whether a room is in the directory.
     pub async fn is_published(&self, room_id: &RoomId) -> Result<bool, RoomError> {
         let record = self

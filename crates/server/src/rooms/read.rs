@@ -416,10 +416,7 @@ impl Server {
                     return Ok(shown);
                 }
                 looked_at += 1;
-                from = match direction {
-                    Direction::Backward => seq,
-                    Direction::Forward => Seq(seq.0 + 1),
-                };
+                from = direction.past(seq);
                 if !wants(&stored.event) {
                     continue;
                 }

@@ -423,7 +423,7 @@ impl Relation {
 }
 
 /// The user whom a draft of a member event is about, and the membership that it says.
-pub(super) fn membership_in(draft: &Draft) -> Option<(OwnedUserId, String)> {
+pub fn membership_in(draft: &Draft) -> Option<(OwnedUserId, String)> {
     if draft.kind != "m.room.member" {
         return None;
     }

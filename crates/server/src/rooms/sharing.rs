@@ -22,7 +22,7 @@ impl Server {
         let mut found = BTreeSet::new();
         if others.len() <= LOOKED_UP_MAX {
             for other in others {
-                let theirs = self.joined_rooms_of(&other).await?;
+                let theirs = self.joined_rooms(&other).await?;
                 if theirs.iter().any(|room_id| rooms.contains(room_id)) {
                     found.insert(other);
                 }
@@ -44,11 +44,20 @@ impl Server {
         Ok(found)
     }
 
-    /// The rooms of which a user is a member.
-    pub(crate) async fn joined_rooms_of(
+    /// The rooms that two users are in, ordered by their ids.
+    pub async fn mutual_rooms(
         &self,
         user_id: &UserId,
-    ) -> Result<BTreeSet<OwnedRoomId>, StorageError> {
+        other: &UserId,
+    ) -> Result<Vec<OwnedRoomId>, StorageError> {
+        let mut rooms = self.joined_rooms(user_id).await?;
+        let of_other = self.joined_rooms(other).await?;
+        rooms.retain(|room_id| of_other.binary_search(room_id).is_ok());
+        Ok(rooms)
+    }
+
+    /// The rooms of which a user is a member, ordered by their ids.
+    pub async fn joined_rooms(&self, user_id: &UserId) -> Result<Vec<OwnedRoomId>, StorageError> {
         let memberships = self.store.memberships(user_id).await?;
         let joined = memberships
             .into_iter()

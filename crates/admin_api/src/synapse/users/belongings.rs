@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
 use lyceum_edge::{AdminRequester, Answer, App, Segments, json};
-use lyceum_model::{Membership, Position, Timestamp};
+use lyceum_model::{Position, Timestamp};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use super::super::{local_user, parameters::Parameters, user_id, v1};
@@ -27,12 +27,7 @@ async fn joined_rooms(
     _admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let standings = app.server.store.memberships(&user_id(&named)?).await?;
-    let rooms: Vec<_> = standings
-        .into_iter()
-        .filter(|standing| standing.membership == Membership::Join)
-        .map(|standing| standing.room_id)
-        .collect();
+    let rooms = app.server.joined_rooms(&user_id(&named)?).await?;
     Ok(json(
         &json!({ "total": rooms.len(), "joined_rooms": rooms }),
     ))
