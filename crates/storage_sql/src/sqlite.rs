@@ -34,8 +34,8 @@ use crate::{
 
 /// When the log has so many bytes, it is started anew, unless said otherwise.
 const LOG_BYTES_MAX: u64 = 32 << 20;
-/// What a group adds to the log beside its contents, about.
-const GROUP_LOG_BYTES: u64 = 24 << 10;
+/// A file so many times as long is made short again.
+const LOG_FILE_MAX: u64 = 4;
 /// By so many bytes the log's file is made longer at once: the writer waits meanwhile.
 const LOG_BYTES_PER_STEP: u64 = 1 << 20;
 /// Pause after which the log is moved, if anything was written.
@@ -103,19 +103,22 @@ impl SqliteStore {
             options.log_bytes_max,
         ));
         let page_bytes = session.page_bytes()?;
+        let log_pages = Arc::default();
+        session.watch_log(Arc::clone(&log_pages))?;
         let engine = SqliteWriter {
             session,
             checkpoints: Arc::clone(&checkpoints),
             bytes_max: Arc::clone(&bytes_max),
             bytes_set: u64::MAX,
             page_bytes,
+            log_pages,
         };
         let checkpoint_thread = {
             let checkpoints = Arc::clone(&checkpoints);
             let path = path.to_owned();
             std::thread::Builder::new()
                 .name("storage-log".to_owned())
-                .spawn(move || checkpoints.run(&path, page_bytes))
+                .spawn(move || checkpoints.run(&path))
                 .map_err(|error| StorageError::Broken(format!("no thread: {error}")))?
         };
         let own = Sqlite {
@@ -194,6 +197,8 @@ struct SqliteWriter {
     bytes_max: Arc<AtomicU64>,
     bytes_set: u64,
     page_bytes: u64,
+    /// How many pages the log had after the last commit.
+    log_pages: Arc<AtomicU64>,
 }
 
 impl SqliteWriter {
@@ -236,18 +241,25 @@ impl Engine for SqliteWriter {
         self.session.rollback();
     }
 
-    fn rest(&mut self, bytes: usize) {
-        self.checkpoints.written(GROUP_LOG_BYTES + 2 * bytes as u64);
+    fn rest(&mut self) {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        self.checkpoints.written(pages * self.page_bytes);
     }
 }
 
 /// How many looks at the log pass after a reader kept it from being started anew.
-const LOOKS_SKIPPED: u32 = 32;
+const LOOKS_SKIPPED: u32 = 8;
 
 #[derive(Debug, Default)]
 struct CheckpointState {
-    /// Written since the log was looked at, about.
-    bytes: u64,
+    /// Something was written since the log was looked at.
+    is_written: bool,
+    /// How many bytes the log has.
+    log_bytes: u64,
+    /// How many it had when it was looked at.
+    bytes_seen: u64,
+    /// The writer has begun a transaction, perhaps.
+    is_writing: bool,
     /// The log is being started anew or made longer: the writer waits.
     is_writer_held: bool,
     is_closed: bool,
@@ -262,6 +274,8 @@ struct CheckpointState {
 struct Checkpoints {
     state: Mutex<CheckpointState>,
     wake: Condvar,
+    /// The writer has ended its transaction.
+    rested: Condvar,
     released: Condvar,
     counted: Arc<Counted>,
     bytes_max: u64,
@@ -272,32 +286,47 @@ impl Checkpoints {
         Self {
             state: Mutex::default(),
             wake: Condvar::new(),
+            rested: Condvar::new(),
             released: Condvar::new(),
             counted,
             bytes_max,
         }
     }
 
-    /// Waits while the log is started anew or made longer.
+    /// Waits while the log is started anew or made longer. The writer is between transactions.
     fn wait_for_turn(&self) {
         let mut state = self.state.lock();
-        while state.is_writer_held {
-            self.released.wait(&mut state);
+        if state.is_writer_held {
+            state.is_writing = false;
+            self.rested.notify_one();
+            self.released
+                .wait_while(&mut state, |state| state.is_writer_held);
         }
+        state.is_writing = true;
     }
 
-    /// A group was written.
-    fn written(&self, bytes: u64) {
+    /// A group was written, after which the log has so many bytes.
+    fn written(&self, log_bytes: u64) {
+        self.counted.log_bytes.store(log_bytes, Ordering::Relaxed);
         let mut state = self.state.lock();
-        let was_idle = state.bytes == 0;
-        state.bytes += bytes;
-        if was_idle || state.bytes >= self.bytes_per_look() {
+        let was_idle = !state.is_written;
+        state.is_writing = false;
+        state.is_written = true;
+        state.log_bytes = log_bytes;
+        if state.is_writer_held {
+            self.rested.notify_one();
+        }
+        // It may have begun anew of itself.
+        state.bytes_seen = state.bytes_seen.min(log_bytes);
+        if was_idle || self.is_due(&state) {
             self.wake.notify_one();
         }
     }
 
-    fn bytes_per_look(&self) -> u64 {
-        self.bytes_max / 8
+    /// Whether the log is to be moved without waiting for a pause.
+    fn is_due(&self, state: &CheckpointState) -> bool {
+        let log_bytes = state.log_bytes;
+        log_bytes >= self.bytes_max / 2 && log_bytes >= state.bytes_seen + self.bytes_max / 8
     }
 
     fn close(&self) {
@@ -305,15 +334,14 @@ impl Checkpoints {
         self.wake.notify_one();
     }
 
-    fn run(&self, path: &Path, page_bytes: u64) {
+    fn run(&self, path: &Path) {
         let mut session = None;
         // Of a short file it is tried once: that it stays short costs time only.
         let mut is_log_short = true;
         loop {
-            let is_pause;
             {
                 let mut state = self.state.lock();
-                while state.bytes == 0 && !state.is_closed {
+                while !state.is_written && !state.is_closed {
                     self.wake.wait(&mut state);
                 }
                 if std::mem::take(&mut is_log_short) && !state.is_closed {
@@ -324,26 +352,30 @@ impl Checkpoints {
                     continue;
                 }
                 // Something was written: more will be, so wait for it.
-                let waited = self.wake.wait_while_for(
+                self.wake.wait_while_for(
                     &mut state,
-                    |state| state.bytes < self.bytes_per_look() && !state.is_closed,
+                    |state| !self.is_due(state) && !state.is_closed,
                     CHECKPOINT_PAUSE,
                 );
                 if state.is_closed {
                     break;
                 }
-                state.bytes = 0;
-                is_pause = waited.timed_out();
+                state.is_written = false;
+                state.bytes_seen = state.log_bytes;
             }
             if session.is_none() {
                 session = SqliteSession::open(path, Use::Checkpoint).ok();
             }
-            if let Some(open) = session.as_mut()
-                && let Err(error) = self.checkpoint(open, page_bytes, is_pause)
-            {
-                // The log stays longer; whoever writes meets the same error, if it lasts.
-                tracing::debug!(%error, "the log could not be moved into the database");
-                session = None;
+            let Some(open) = session.as_mut() else {
+                continue;
+            };
+            match self.checkpoint(open, path) {
+                Ok(is_short) => is_log_short = is_short,
+                Err(error) => {
+                    // The log stays longer; whoever writes meets the same error, if it lasts.
+                    tracing::debug!(%error, "the log could not be moved into the database");
+                    session = None;
+                }
             }
         }
         if self.state.lock().is_abandoned {
@@ -393,47 +425,47 @@ impl Checkpoints {
 
     /// Does something short while the writer waits.
     fn while_nobody_writes<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.state.lock().is_writer_held = true;
+        {
+            let mut state = self.state.lock();
+            state.is_writer_held = true;
+            self.rested.wait_while(&mut state, |state| state.is_writing);
+        }
         let result = work();
         self.state.lock().is_writer_held = false;
         self.released.notify_all();
         result
     }
 
-    /// Moves the log if it is time, or if it is half as long as it may be.
-    fn checkpoint(
-        &self,
-        session: &mut SqliteSession,
-        page_bytes: u64,
-        is_time: bool,
-    ) -> Result<(), StorageError> {
-        let mut bytes = |mode| {
-            let (_, pages, _) = session.checkpoint(mode)?;
-            let bytes = pages.max(0).cast_unsigned() * page_bytes;
-            self.counted.log_bytes.store(bytes, Ordering::Relaxed);
-            Ok::<_, StorageError>(bytes)
-        };
-        if !is_time && bytes("NOOP")? < self.bytes_max / 2 {
-            return Ok(());
-        }
-        if bytes("PASSIVE")? < self.bytes_max / 2 {
-            return Ok(());
-        }
+    /// Moves the log, and starts it anew if it is half as long as it may be. Returns whether its
+    /// file is short now.
+    fn checkpoint(&self, session: &mut SqliteSession, path: &Path) -> Result<bool, StorageError> {
+        session.checkpoint("PASSIVE")?;
         {
             let mut state = self.state.lock();
+            if state.log_bytes < self.bytes_max / 2 {
+                return Ok(false);
+            }
             if state.looks_to_skip > 0 {
                 state.looks_to_skip -= 1;
-                return Ok(());
+                return Ok(false);
             }
         }
-        // Nearly all of it has been moved just now; the rest is short. The file keeps its length.
-        let (is_hindered, ..) = self.while_nobody_writes(|| session.checkpoint("RESTART"))?;
+        // The file keeps its length, unless somebody read for long and it grew too much.
+        let file = std::fs::metadata(beside(path, "-wal"));
+        let is_too_long = file.is_ok_and(|file| file.len() > LOG_FILE_MAX * self.bytes_max);
+        let mode = if is_too_long { "TRUNCATE" } else { "RESTART" };
+        // Nearly all of it has been moved just now; the rest is short.
+        let (is_hindered, ..) = self.while_nobody_writes(|| session.checkpoint(mode))?;
+        let mut state = self.state.lock();
         if is_hindered {
             // Somebody outside reads for long, a backup say: the log grows until they have done.
-            self.state.lock().looks_to_skip = LOOKS_SKIPPED;
-        } else {
-            self.counted.log_bytes.store(0, Ordering::Relaxed);
+            state.looks_to_skip = LOOKS_SKIPPED;
+            return Ok(false);
         }
-        Ok(())
+        // The next commit writes at its beginning.
+        state.bytes_seen = 0;
+        state.log_bytes = 0;
+        self.counted.log_bytes.store(0, Ordering::Relaxed);
+        Ok(is_too_long)
     }
 }

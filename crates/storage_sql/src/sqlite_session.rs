@@ -1,9 +1,17 @@
 //! A connection to a SQLite file.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use lyceum_storage::StorageError;
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, types::ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, hooks::Wal, types::ValueRef};
 
 use crate::sql::{Insert, Param, Row, Session, Sql, Value};
 
@@ -93,6 +101,15 @@ impl SqliteSession {
                 Ok((row.get::<_, i64>(0)? != 0, row.get(1)?, row.get(2)?))
             })
             .map_err(failed)
+    }
+
+    /// Has each commit say how many pages the log has then.
+    pub(crate) fn watch_log(&mut self, pages: Arc<AtomicU64>) -> Result<(), StorageError> {
+        let hook = move |_: &mut Wal, in_log: i32| {
+            pages.store(u64::try_from(in_log).unwrap_or_default(), Ordering::Relaxed);
+            Ok(())
+        };
+        self.connection.wal_hook(Some(hook)).map_err(failed)
     }
 
     /// Sets how many pages the database file may have.

@@ -49,8 +49,8 @@ pub(crate) trait Engine: Send {
     ) -> Result<Vec<Published>, StorageError>;
     /// The transaction failed: makes everything ready for the next one, as far as possible.
     fn recover(&mut self, error: &StorageError);
-    /// A group has ended, of about so many bytes.
-    fn rest(&mut self, _: usize) {}
+    /// A group has ended.
+    fn rest(&mut self) {}
 }
 
 /// Something that waits to be written.
@@ -250,13 +250,12 @@ impl<E: Engine> Writer<E> {
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         while let Some(group) = self.queue.next_group() {
-            let bytes = group.iter().map(|waiting| waiting.bytes).sum();
             if catch_unwind(AssertUnwindSafe(|| self.write(group))).is_err() {
                 // Whoever waits for the group is told that the writer ended.
                 tracing::error!("a commit failed inside");
                 self.fail(&StorageError::Broken("a commit failed inside".to_owned()));
             }
-            self.engine.rest(bytes);
+            self.engine.rest();
         }
     }
 

@@ -138,6 +138,34 @@ async fn commits_go_between() {
     assert!(sent > 3, "{sent}");
 }
 
+#[tokio::test]
+async fn the_log_stays_short_while_a_room_is_swept() {
+    const LOG_BYTES_MAX: u64 = 1 << 20;
+    const MEMBERS: u64 = 6_000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions {
+        log_bytes_max: LOG_BYTES_MAX,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open(&folder.path().join("lyceum.db"), options).unwrap();
+    let log = folder.path().join("lyceum.db-wal");
+    let mut head = make_room(&store, 1).await;
+    let tickets: Vec<_> = (0..MEMBERS)
+        .map(|index| store.submit(joined(1, index, &mut head)))
+        .collect();
+    for ticket in tickets {
+        ticket.await.unwrap();
+    }
+    let before = std::fs::metadata(&log).unwrap().len();
+    purge(&store, 1).await;
+    let mut longest = 0;
+    while store.sweep().await.unwrap() != Swept::Nothing {
+        longest = longest.max(std::fs::metadata(&log).unwrap().len());
+    }
+    println!("the log had {before} bytes, and then {longest} at most");
+    assert!(longest < before.max(8 * LOG_BYTES_MAX), "{longest}");
+}
+
 /// Sweeps until nothing is left; in how many steps that took something away.
 async fn sweep(store: &dyn Store) -> usize {
     let mut removed = 0;
@@ -163,25 +191,9 @@ async fn purge(store: &dyn Store, room: u64) {
 async fn fill_room(store: &dyn Store, room: u64) {
     let mut head = make_room(store, room).await;
     let first = head.clone();
-    let mut batch = Batch::new();
     for index in 0..100 {
-        let member = event(
-            room,
-            "m.room.member",
-            Some(&format!("@user{index}:example.org")),
-            "{\"membership\":\"join\"}",
-            Some(&head),
-            2 + index,
-        );
-        batch.push(RoomChange::Append {
-            event: member.clone(),
-            placement: Placement::Timeline,
-            state_before: StateBefore::After(head),
-        });
-        head = member.id.clone();
+        store.submit(joined(room, index, &mut head)).await.unwrap();
     }
-    batch.push(heads(room, &head));
-    store.submit(batch).await.unwrap();
     for index in 0..300 {
         let related = relation(room, &first, index);
         let mut batch = Batch::new();
@@ -225,6 +237,28 @@ async fn fill_room(store: &dyn Store, room: u64) {
             }));
     }
     store.submit(batch).await.unwrap();
+}
+
+/// The user with this number joins.
+fn joined(room: u64, index: u64, head: &mut OwnedEventId) -> Batch {
+    let member = event(
+        room,
+        "m.room.member",
+        Some(&format!("@user{index}:example.org")),
+        "{\"membership\":\"join\"}",
+        Some(head),
+        2 + index,
+    );
+    let before = std::mem::replace(head, member.id.clone());
+    let mut batch = Batch::new();
+    batch
+        .push(RoomChange::Append {
+            event: member,
+            placement: Placement::Timeline,
+            state_before: StateBefore::After(before),
+        })
+        .push(heads(room, head));
+    batch
 }
 
 fn relation(room: u64, parent: &OwnedEventId, index: u64) -> std::sync::Arc<lyceum_model::Event> {
