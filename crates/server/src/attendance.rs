@@ -79,7 +79,7 @@ impl Server {
         device_id: Option<&DeviceId>,
         state: PresenceState,
     ) {
-        if state == PresenceState::Offline {
+        if state == PresenceState::Offline || !self.config.presence.enabled {
             return;
         }
         let now = self.clock.now();

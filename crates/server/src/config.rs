@@ -27,6 +27,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// Uploaded files.
     pub media: Media,
+    /// Who is there.
+    pub presence: Presence,
     /// How often somebody may ask.
     pub rate_limits: RateLimits,
     /// Other servers.
@@ -185,6 +187,15 @@ pub struct Media {
     pub unnamed_lifetime_ms: u64,
 }
 
+/// Who is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Presence {
+    /// Whether users are told who is online. Without it, all are offline and what clients say of
+    /// it is not kept.
+    pub enabled: bool,
+}
+
 /// How often somebody may ask. Each is a bucket: `burst` at once, `per_second` in the long run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -304,6 +315,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             rooms: Rooms::default(),
             media: Media::default(),
+            presence: Presence::default(),
             rate_limits: RateLimits::default(),
             federation: Federation::default(),
             application_services: ApplicationServices::default(),
@@ -396,6 +408,12 @@ impl Default for RateLimits {
             exempt_users: Vec::new(),
             exempt_addresses: Vec::new(),
         }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

@@ -5,19 +5,26 @@
 //! there are members who sync, and nothing for the others. Cells are caches: one that misses
 //! anything is dropped, and storage answers instead.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use lyceum_model::{Change, Membership, Placement, Position, RoomChange, Timestamp, Touch};
 use lyceum_storage::{Published, RoomMembership, StorageError, Store};
 use parking_lot::Mutex;
 use ruma_common::{OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 
 /// How many touches a user's cell remembers.
 const TOUCHES_MAX: usize = 512;
@@ -25,12 +32,22 @@ const TOUCHES_MAX: usize = 512;
 const CELL_IDLE_MS_MAX: u64 = 10 * 60 * 1000;
 /// How often loading a cell is tried again when the user's memberships change meanwhile.
 const LOAD_ATTEMPTS_MAX: usize = 8;
+/// So many are woken by whoever publishes a commit; a task wakes the others, so that neither the
+/// next commit nor the answer to this one waits for a crowd.
+const WOKEN_AT_ONCE: usize = 16;
+/// So much later a crowd hears who is there: a class that comes online together wakes everybody
+/// once or twice, not everybody for everybody.
+const CROWD_PAUSE: Duration = Duration::from_secs(1);
 
 /// The order of commits and who waits for them.
 #[derive(Debug)]
 pub struct Feed {
     position: watch::Sender<Position>,
     cells: Mutex<Cells>,
+    /// Who is to be woken soon because of somebody's presence.
+    crowd: Arc<Mutex<HashMap<OwnedUserId, Arc<UserCell>>>>,
+    /// Where crowds are woken.
+    runtime: Handle,
 }
 
 #[derive(Debug, Default)]
@@ -81,13 +98,13 @@ struct UserCellInner {
     is_dropped: bool,
     /// All touches of later commits are in `touches`.
     complete_after: Position,
-    touches: VecDeque<(Position, UserTouch)>,
+    touches: VecDeque<(Position, Arc<UserTouch>)>,
     memberships: Arc<BTreeMap<OwnedRoomId, RoomMembership>>,
 }
 
 impl UserCell {
     /// What touched the user in `(from, to]`; `None` if that is too long ago to know here.
-    pub fn touches(&self, from: Position, to: Position) -> Option<BTreeSet<UserTouch>> {
+    pub fn touches(&self, from: Position, to: Position) -> Option<BTreeSet<Arc<UserTouch>>> {
         let inner = self.inner.lock();
         if inner.is_dropped || from < inner.complete_after {
             return None;
@@ -135,9 +152,9 @@ impl UserCell {
         self.notify.notified()
     }
 
-    fn touch(&self, position: Position, touch: UserTouch) {
+    fn touch(&self, position: Position, touch: &Arc<UserTouch>) {
         let mut inner = self.inner.lock();
-        let is_same = |(at, last): &(Position, UserTouch)| *at == position && *last == touch;
+        let is_same = |(at, last): &(Position, Arc<UserTouch>)| *at == position && last == touch;
         if inner.touches.back().is_some_and(is_same) {
             return;
         }
@@ -146,16 +163,18 @@ impl UserCell {
         {
             inner.complete_after = inner.complete_after.max(oldest);
         }
-        inner.touches.push_back((position, touch));
+        inner.touches.push_back((position, touch.clone()));
     }
 }
 
 impl Feed {
-    /// A feed that begins at `position`.
-    pub fn new(position: Position) -> Self {
+    /// A feed that begins at `position` and wakes crowds in tasks of `runtime`.
+    pub fn new(position: Position, runtime: Handle) -> Self {
         Self {
             position: watch::channel(position).0,
             cells: Mutex::default(),
+            crowd: Arc::default(),
+            runtime,
         }
     }
 
@@ -285,15 +304,54 @@ impl Feed {
     pub fn publish(&self, published: &Published) {
         let position = published.position;
         let mut cells = self.cells.lock();
-        let mut woken: Vec<Arc<UserCell>> = Vec::new();
+        let mut woken = Woken::default();
         for touch in published.touches.iter() {
             cells.tell(position, touch, published, &mut woken);
         }
         self.position.send_replace(position);
         drop(cells);
-        for cell in woken {
-            cell.notify.notify_waiters();
+        if woken.soon.len() <= WOKEN_AT_ONCE {
+            woken.now.append(&mut woken.soon);
+        } else {
+            self.wake_soon(woken.soon);
         }
+        let later = woken.now.split_off(woken.now.len().min(WOKEN_AT_ONCE));
+        wake(&woken.now);
+        if !later.is_empty() {
+            self.runtime.spawn(async move { wake(&later) });
+        }
+    }
+
+    /// Wakes a crowd once for all that touches it meanwhile.
+    fn wake_soon(&self, woken: Vec<Arc<UserCell>>) {
+        let mut crowd = self.crowd.lock();
+        let is_first = crowd.is_empty();
+        crowd.extend(woken.into_iter().map(|cell| (cell.user_id.clone(), cell)));
+        drop(crowd);
+        if is_first {
+            let crowd = self.crowd.clone();
+            self.runtime.spawn(async move {
+                tokio::time::sleep(CROWD_PAUSE).await;
+                let woken = std::mem::take(&mut *crowd.lock());
+                for cell in woken.values() {
+                    cell.notify.notify_waiters();
+                }
+            });
+        }
+    }
+}
+
+/// Who is to be woken because of a commit.
+#[derive(Default)]
+struct Woken {
+    now: Vec<Arc<UserCell>>,
+    /// Because of somebody's presence.
+    soon: Vec<Arc<UserCell>>,
+}
+
+fn wake(cells: &[Arc<UserCell>]) {
+    for cell in cells {
+        cell.notify.notify_waiters();
     }
 }
 
@@ -303,21 +361,22 @@ impl Cells {
         position: Position,
         touch: &Touch,
         published: &Published,
-        woken: &mut Vec<Arc<UserCell>>,
+        woken: &mut Woken,
     ) {
+        let now = &mut woken.now;
         match touch {
             Touch::Room(room_id) => {
-                self.tell_room(position, room_id, woken, || {
+                self.tell_room(position, room_id, now, || {
                     UserTouch::Timeline(room_id.clone())
                 });
             }
             Touch::Receipts(room_id) => {
-                self.tell_room(position, room_id, woken, || {
+                self.tell_room(position, room_id, now, || {
                     UserTouch::Receipts(room_id.clone())
                 });
             }
             Touch::Typing(room_id) => {
-                self.tell_room(position, room_id, woken, || {
+                self.tell_room(position, room_id, now, || {
                     UserTouch::Typing(room_id.clone())
                 });
             }
@@ -328,55 +387,41 @@ impl Cells {
                 let listeners = self.listeners.remove(room_id).unwrap_or_default();
                 for cell in listeners {
                     self.drop_user(&cell.user_id);
-                    woken.push(cell);
+                    now.push(cell);
                 }
             }
             Touch::Membership(room_id, user_id) => {
-                self.tell_room(position, room_id, woken, || {
+                self.tell_room(position, room_id, now, || {
                     UserTouch::Neighbour(room_id.clone(), user_id.clone())
                 });
-                self.change_membership(position, room_id, user_id, published, woken);
+                self.change_membership(position, room_id, user_id, published, now);
             }
             Touch::PrivateReceipts(user_id, room_id) => {
-                self.tell_user(
-                    position,
-                    user_id,
-                    UserTouch::Receipts(room_id.clone()),
-                    woken,
-                );
+                let touch = || UserTouch::Receipts(room_id.clone());
+                self.tell_user(position, user_id, now, touch);
             }
             Touch::AccountData(user_id) => {
-                self.tell_user(position, user_id, UserTouch::AccountData, woken);
+                self.tell_user(position, user_id, now, || UserTouch::AccountData);
             }
             Touch::ToDevice(user_id, device_id) => {
-                self.tell_user(
-                    position,
-                    user_id,
-                    UserTouch::ToDevice(device_id.clone()),
-                    woken,
-                );
+                let touch = || UserTouch::ToDevice(device_id.clone());
+                self.tell_user(position, user_id, now, touch);
             }
             Touch::OneTimeKeys(user_id, device_id) => {
-                self.tell_user(
-                    position,
-                    user_id,
-                    UserTouch::OneTimeKeys(device_id.clone()),
-                    woken,
-                );
+                let touch = || UserTouch::OneTimeKeys(device_id.clone());
+                self.tell_user(position, user_id, now, touch);
             }
             Touch::KeysFor(viewer, user_id) => {
-                let touch = UserTouch::DeviceList(user_id.clone());
-                self.tell_user(position, viewer, touch, woken);
+                let touch = || UserTouch::DeviceList(user_id.clone());
+                self.tell_user(position, viewer, now, touch);
             }
             Touch::DeviceList(user_id) => {
-                self.tell_neighbours(position, user_id, woken, &|| {
-                    UserTouch::DeviceList(user_id.clone())
-                });
+                let touch = UserTouch::DeviceList(user_id.clone());
+                self.tell_neighbours(position, user_id, now, touch);
             }
             Touch::Presence(user_id) => {
-                self.tell_neighbours(position, user_id, woken, &|| {
-                    UserTouch::Presence(user_id.clone())
-                });
+                let touch = UserTouch::Presence(user_id.clone());
+                self.tell_neighbours(position, user_id, &mut woken.soon, touch);
             }
             Touch::User(_) | Touch::Token(_) | Touch::Media(_) | Touch::Setting(_) => {}
         }
@@ -387,11 +432,14 @@ impl Cells {
         position: Position,
         room_id: &OwnedRoomId,
         woken: &mut Vec<Arc<UserCell>>,
-        touch: impl Fn() -> UserTouch,
+        touch: impl FnOnce() -> UserTouch,
     ) {
-        for cell in self.listeners.get(room_id).into_iter().flatten() {
-            cell.touch(position, touch());
-            woken.push(cell.clone());
+        if let Some(listeners) = self.listeners.get(room_id) {
+            let touch = Arc::new(touch());
+            for cell in listeners {
+                cell.touch(position, &touch);
+            }
+            woken.extend(listeners.iter().cloned());
         }
     }
 
@@ -399,11 +447,11 @@ impl Cells {
         &self,
         position: Position,
         user_id: &OwnedUserId,
-        touch: UserTouch,
         woken: &mut Vec<Arc<UserCell>>,
+        touch: impl FnOnce() -> UserTouch,
     ) {
         if let Some(cell) = self.users.get(user_id) {
-            cell.touch(position, touch);
+            cell.touch(position, &Arc::new(touch()));
             woken.push(cell.clone());
         }
     }
@@ -414,24 +462,24 @@ impl Cells {
         position: Position,
         user_id: &OwnedUserId,
         woken: &mut Vec<Arc<UserCell>>,
-        touch: &dyn Fn() -> UserTouch,
+        touch: UserTouch,
     ) {
+        let touch = Arc::new(touch);
+        let mut tell = |cell: &Arc<UserCell>| {
+            cell.touch(position, &touch);
+            woken.push(cell.clone());
+        };
         let Some(own) = self.users.get(user_id) else {
-            for cell in self.users.values() {
-                cell.touch(position, touch());
-                woken.push(cell.clone());
-            }
+            self.users.values().for_each(tell);
             return;
         };
-        own.touch(position, touch());
-        woken.push(own.clone());
-        let mut told: BTreeSet<&OwnedUserId> = BTreeSet::from([user_id]);
+        tell(own);
+        let mut told: HashSet<&OwnedUserId> = HashSet::from([user_id]);
         let rooms = own.joined_rooms();
         for room_id in &rooms {
             for cell in self.listeners.get(room_id).into_iter().flatten() {
                 if told.insert(&cell.user_id) {
-                    cell.touch(position, touch());
-                    woken.push(cell.clone());
+                    tell(cell);
                 }
             }
         }
@@ -488,7 +536,8 @@ impl Cells {
             }
         }
         drop(inner);
-        cell.touch(position, UserTouch::Membership(room_id.clone()));
+        let touch = UserTouch::Membership(room_id.clone());
+        cell.touch(position, &Arc::new(touch));
         woken.push(cell);
     }
 

@@ -48,7 +48,7 @@ pub enum Status {
     Set(Option<String>),
 }
 
-/// Sets a user's presence; this counts as activity.
+/// Sets a user's presence; this counts as activity. Where presence is off, nothing is kept.
 pub async fn set(
     server: &Server,
     user_id: &UserId,
@@ -74,6 +74,9 @@ pub async fn set(
                 .and_then(|presence| presence.status)
         }
     };
+    if !server.config.presence.enabled {
+        return Ok(());
+    }
     let presence = Presence {
         user_id: user_id.to_owned(),
         state,
@@ -85,7 +88,8 @@ pub async fn set(
     Ok(())
 }
 
-/// The presence of a user, as another one may see it. Who never had one is offline.
+/// The presence of a user, as another one may see it. Who never had one is offline, and all are
+/// where presence is off.
 pub async fn get(
     server: &Server,
     viewer: &UserId,
@@ -94,7 +98,11 @@ pub async fn get(
     if viewer != user_id && !share_a_room(server, viewer, user_id).await? {
         return Err(PresenceError::NotVisible);
     }
-    let known = server.store.presence(&[user_id.to_owned()]).await?;
+    let known = if server.config.presence.enabled {
+        server.store.presence(&[user_id.to_owned()]).await?
+    } else {
+        Vec::new()
+    };
     Ok(known.into_iter().next().unwrap_or_else(|| Presence {
         user_id: user_id.to_owned(),
         state: PresenceState::Offline,

@@ -15,6 +15,7 @@ use lyceum_room::Signer;
 use lyceum_storage::{CommitError, Published, StorageError, Store, Swept};
 use parking_lot::Mutex;
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
+use tokio::runtime::Handle;
 
 use crate::{
     accounts::Accounts,
@@ -132,7 +133,7 @@ impl Server {
         media: Arc<MediaStore>,
         application_services: Vec<ApplicationService>,
     ) -> Result<Arc<Self>, StartError> {
-        let feed = Arc::new(Feed::new(store.position()));
+        let feed = Arc::new(Feed::new(store.position(), Handle::current()));
         let sessions = Arc::new(Sessions::default());
         let rooms = Arc::new(Rooms::new(store.clone(), config.caches.rooms_bytes_max));
         let unread = Arc::new(Unread::default());

@@ -144,7 +144,7 @@ struct RoomToTell {
 struct News {
     from: Option<Position>,
     to: Position,
-    touches: Option<BTreeSet<UserTouch>>,
+    touches: Option<BTreeSet<Arc<UserTouch>>>,
     /// The user's standing in all rooms, `to` or later.
     memberships: Arc<BTreeMap<OwnedRoomId, RoomMembership>>,
     /// Whether the user was in a room at `from`, for those rooms where the touches say that their
@@ -156,7 +156,7 @@ impl News {
     fn has(&self, is_it: impl Fn(&UserTouch) -> bool) -> bool {
         self.touches
             .as_ref()
-            .is_none_or(|touches| touches.iter().any(is_it))
+            .is_none_or(|touches| touches.iter().any(|touch| is_it(touch)))
     }
 
     fn since(&self) -> Position {
@@ -457,7 +457,8 @@ impl Syncing {
         now: Timestamp,
     ) -> Result<Vec<PresenceEvent>, StorageError> {
         let mut told = Vec::new();
-        if self.request.filter.presence.allows_nothing() {
+        let is_enabled = self.server.config.presence.enabled;
+        if !is_enabled || self.request.filter.presence.allows_nothing() {
             return Ok(told);
         }
         let rooms: BTreeSet<OwnedRoomId> = self.cell.joined_rooms().into_iter().collect();
@@ -504,12 +505,12 @@ impl Syncing {
     async fn users_with_news(
         &self,
         news: &News,
-        touches: &BTreeSet<UserTouch>,
+        touches: &BTreeSet<Arc<UserTouch>>,
         rooms: &BTreeSet<OwnedRoomId>,
     ) -> Result<BTreeSet<OwnedUserId>, StorageError> {
         let (mut users, mut perhaps) = (BTreeSet::new(), BTreeSet::new());
         for touch in touches {
-            match touch {
+            match &**touch {
                 UserTouch::Presence(user_id) | UserTouch::Neighbour(_, user_id) => {
                     perhaps.insert(user_id.clone());
                 }
@@ -743,7 +744,7 @@ impl Syncing {
             return Ok(touched);
         };
         for touch in touches {
-            match touch {
+            match &**touch {
                 UserTouch::Timeline(room_id) | UserTouch::Neighbour(room_id, _) => {
                     touched.entry(room_id.clone()).or_default().timeline = true;
                 }
@@ -882,7 +883,7 @@ impl Syncing {
     async fn look_back(&self, news: &mut News) -> Result<(), StorageError> {
         let since = news.since();
         for touch in news.touches.iter().flatten() {
-            if let UserTouch::Membership(room_id) = touch {
+            if let UserTouch::Membership(room_id) = &**touch {
                 let was_joined = self.was_joined(room_id, since).await?;
                 news.was_joined.insert(room_id.clone(), was_joined);
             }

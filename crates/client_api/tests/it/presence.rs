@@ -80,3 +80,22 @@ async fn a_first_sync_tells_who_is_there() {
     assert!(senders.contains(&&json!(alice.user_id)), "{senders:?}");
     assert!(senders.len() <= 2, "{senders:?}");
 }
+
+#[tokio::test]
+async fn where_presence_is_off_all_are_offline() {
+    let server = TestServer::with(|config| config.presence.enabled = false).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let before = bob.sync("").await;
+    let path = format!("/v3/presence/{}/status", alice.user_id);
+    let body = json!({ "presence": "online", "status_msg": "Here" });
+    alice.put(&path, body).await.expect(200, json!({}));
+    alice.sync("set_presence=online").await;
+    bob.get(&path)
+        .await
+        .expect(200, json!({ "presence": "offline" }));
+    for told in [bob.sync("").await, bob.sync_since(&before).await] {
+        assert!(told["presence"].is_null(), "{told}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Whose keys a client must fetch anew, and whose it need not follow any more (Client-Server API,
 //! "Tracking the device list for a user"): for `/sync` and `/keys/changes` alike.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use lyceum_model::{Membership, Position, Seq, StateKey};
 use lyceum_room::membership_of;
@@ -115,18 +115,19 @@ pub async fn device_list_changes(
     })
 }
 
-fn from_touches(touches: BTreeSet<UserTouch>) -> Happened {
+fn from_touches(touches: BTreeSet<Arc<UserTouch>>) -> Happened {
     let mut happened = Happened::default();
     for touch in touches {
-        match touch {
+        match &*touch {
             UserTouch::DeviceList(user_id) => {
-                happened.keys.insert(user_id);
+                happened.keys.insert(user_id.clone());
             }
             UserTouch::Membership(room_id) => {
-                happened.own_rooms.insert(room_id);
+                happened.own_rooms.insert(room_id.clone());
             }
             UserTouch::Neighbour(room_id, user_id) => {
-                happened.neighbours.insert((room_id, user_id));
+                let neighbour = (room_id.clone(), user_id.clone());
+                happened.neighbours.insert(neighbour);
             }
             UserTouch::Timeline(_)
             | UserTouch::Receipts(_)
