@@ -22,25 +22,20 @@ pub mod tags;
 pub mod tokens;
 pub mod user_directory;
 
-use std::{
-    collections::hash_map::DefaultHasher,
-    hash::{Hash, Hasher},
-};
-
 use ruma_common::UserId;
-use tokio::sync::{Mutex, MutexGuard, Semaphore};
+use tokio::sync::{MutexGuard, Semaphore};
+
+use crate::turns::Turns;
 
 /// How many passwords are hashed at a time; each takes memory and a core.
 const PASSWORD_HASHES_MAX: usize = 2;
-/// Turns are shared by users whose ids hash alike.
-const TURNS: usize = 256;
 
 /// What operations on accounts share.
 #[derive(Debug)]
 pub struct Accounts {
     erased: erased::Erased,
     password_hashes: Semaphore,
-    turns: Vec<Mutex<()>>,
+    turns: Turns,
 }
 
 impl Default for Accounts {
@@ -48,7 +43,7 @@ impl Default for Accounts {
         Self {
             erased: erased::Erased::default(),
             password_hashes: Semaphore::new(PASSWORD_HASHES_MAX),
-            turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
+            turns: Turns::default(),
         }
     }
 }
@@ -56,9 +51,6 @@ impl Default for Accounts {
 impl Accounts {
     /// Waits until nobody else on this node reads, changes and writes back data of this user.
     pub async fn turn(&self, user_id: &UserId) -> MutexGuard<'_, ()> {
-        let mut hasher = DefaultHasher::new();
-        user_id.as_str().hash(&mut hasher);
-        let index = (hasher.finish() % TURNS as u64) as usize;
-        self.turns[index].lock().await
+        self.turns.of(user_id.as_str()).await
     }
 }

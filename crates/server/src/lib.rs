@@ -21,9 +21,11 @@ pub mod rooms;
 pub mod sessions;
 pub mod supervisor;
 pub mod sync;
-
 pub mod unread;
 
 mod server;
+#[cfg(test)]
+mod test_world;
+mod turns;
 
 pub use server::Server;

@@ -52,7 +52,7 @@ use parking_lot::{Mutex, RwLock};
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 use serde_json::value::RawValue;
 
-use crate::decide::pause_before;
+use crate::{decide::pause_before, turns::Turns};
 
 /// How many of the newest events of a room are kept in memory.
 const RECENT_EVENTS_MAX: usize = 64;
@@ -75,6 +75,8 @@ pub struct Rooms {
     uses_swept: AtomicU64,
     cells: Mutex<HashMap<OwnedRoomId, Arc<RoomCell>>>,
     listed: directory::Listed,
+    /// Who upgrades a room.
+    upgrades: Turns,
     /// Transactions that are on their way; who waits for the lock waits for their end.
     transactions: Mutex<HashMap<TransactionId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -279,6 +281,7 @@ impl Rooms {
             uses_swept: AtomicU64::new(0),
             cells: Mutex::default(),
             listed: directory::Listed::default(),
+            upgrades: Turns::default(),
             transactions: Mutex::default(),
         }
     }

@@ -150,7 +150,8 @@ impl Server {
         Timestamp(now.max(last.unwrap_or_default() + 1))
     }
 
-    /// Replaces a room by one of another version.
+    /// Replaces a room by one of another version. If somebody else does the same meanwhile, there is
+    /// one replacement for both.
     pub async fn upgrade_room(
         &self,
         session: &Session,
@@ -167,8 +168,16 @@ impl Server {
             .room(room_id)
             .await?
             .is_some_and(|room| room.is_published);
+        let before = self.rooms.room(room_id).await?;
+        let before = before.and_then(|room| room.tombstone());
+        let _turn = self.rooms.upgrades.of(room_id.as_str()).await;
         let mut replacement = None;
         let mut decide = |room: &lyceum_room::Room| -> Result<Decision, RoomError> {
+            let tombstone = room.tombstone();
+            if tombstone != before {
+                replacement = tombstone.and_then(|tombstone| tombstone.replacement_room);
+                return Err(upgraded_meanwhile());
+            }
             let upgrade = Upgrade {
                 version: version.clone(),
                 additional_creators: additional_creators.clone(),
@@ -197,9 +206,21 @@ impl Server {
             decide(&room.ok_or(RoomError::UnknownRoom)?)?;
             return Ok(replacement.expect("a decision was made"));
         }
-        self.rooms
+        let decided = self
+            .rooms
             .decide(room_id, decide, |_: &Decision, _: &mut Batch| {})
-            .await?;
+            .await;
+        if let Err(error) = decided {
+            let is_same = match &replacement {
+                Some(theirs) => self
+                    .rooms
+                    .room(theirs)
+                    .await?
+                    .is_some_and(|room| room.rules.version == version),
+                None => false,
+            };
+            return replacement.filter(|_| is_same).ok_or(error);
+        }
         let replacement = replacement.expect("a decision was made");
         self.take_settings_over(sender, &replacement).await;
         Ok(replacement)
@@ -215,4 +236,9 @@ impl Server {
             avatar_url: text("avatar_url"),
         })
     }
+}
+
+fn upgraded_meanwhile() -> RoomError {
+    let text = "Somebody else has upgraded this room just now";
+    RoomError::Refused(MatrixError::new(400, "M_UNKNOWN", text))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::{FutureExt, future::join};
 use lyceum_model::Timestamp;
 use lyceum_room::{CreateRoom, Signer};
 use lyceum_storage::{Published, Store, memory::MemoryStore};
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomVersionId, server_name, user_id};
 
 use super::{Recent, Rooms};
+use crate::test_world::World;
 
 /// Between a commit and its publication everybody reads it in storage already.
 #[tokio::test]
@@ -29,6 +31,27 @@ async fn what_is_read_before_it_is_told_does_not_come_twice() {
         .await
         .expect("the memory engine answers");
     assert_eq!(ids(&late), events);
+}
+
+/// A double click, or two moderators.
+#[tokio::test]
+async fn upgrades_at_the_same_time_make_one_room() {
+    let world = World::new().await;
+    let upgrade = || {
+        let version = RoomVersionId::V11;
+        world
+            .server
+            .upgrade_room(&world.alice, &world.room_id, version, Vec::new())
+    };
+    let turn = world.server.rooms.upgrades.of(world.room_id.as_str()).await;
+    let mut both = Box::pin(join(upgrade(), upgrade()));
+    assert!(both.as_mut().now_or_never().is_none(), "they have begun");
+    drop(turn);
+    let (one, two) = both.await;
+    let one = one.expect("creators may upgrade");
+    assert_eq!(two.expect("it is upgraded"), one);
+    let later = upgrade().await.expect("this is another upgrade");
+    assert_ne!(later, one);
 }
 
 fn listened_store() -> (Arc<MemoryStore>, Arc<Mutex<Vec<Published>>>) {

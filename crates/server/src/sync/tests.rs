@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use lyceum_media_store::{MediaStore, ThumbnailLimits};
-use lyceum_model::{Position, Timestamp};
-use lyceum_room::{Draft, Preset};
-use lyceum_storage::memory::MemoryStore;
+use lyceum_model::Position;
 use lyceum_sync::{
     classic::{SyncInput, assemble},
     filter::Filter,
 };
-use ruma_common::{OwnedRoomId, UserId, user_id};
-use tempfile::TempDir;
+use ruma_common::user_id;
 
 use super::{SyncDevices, SyncRequest, Syncing};
-use crate::{Server, clock::Clock, config::Config, rooms::NewRoom, sessions::Session};
+use crate::{
+    sessions::Session,
+    test_world::{World, session},
+};
 
 /// What was said while the user was out is told to who came back, also when they have left once
 /// more by the time that the answer is put together: it is about the moment at which they were in.
@@ -39,69 +38,7 @@ async fn who_leaves_again_is_told_the_past_of_when_they_were_in() {
     assert_eq!(messages(&input), ["while bob was out"]);
 }
 
-/// A server with a public room of Alice's.
-struct World {
-    server: Arc<Server>,
-    alice: Arc<Session>,
-    room_id: OwnedRoomId,
-    _files: TempDir,
-}
-
 impl World {
-    async fn new() -> Self {
-        let files = TempDir::new().expect("there is a folder for temporary files");
-        let config = Config {
-            server_name: "example.org".try_into().expect("a name"),
-            data_dir: files.path().to_owned(),
-            ..Config::default()
-        };
-        let media = MediaStore::open(&files.path().join("media"), ThumbnailLimits::default());
-        let server = Server::start(
-            config,
-            Clock::fixed(Timestamp(1_800_000_000_000)),
-            Arc::new(MemoryStore::new()),
-            Arc::new(media.expect("the folder can be written")),
-            Vec::new(),
-        );
-        let server = server.await.expect("the memory engine answers");
-        let alice = session(user_id!("@alice:example.org"));
-        let wish = NewRoom {
-            preset: Some(Preset::PublicChat),
-            ..NewRoom::default()
-        };
-        let room_id = server.create_room(&alice, wish).await;
-        Self {
-            server,
-            alice,
-            room_id: room_id.expect("anybody may make a room"),
-            _files: files,
-        }
-    }
-
-    async fn join(&self, session: &Session) {
-        let joined = self
-            .server
-            .join_room(&session.user_id, &self.room_id, None, None);
-        joined.await.expect("the room is public");
-    }
-
-    async fn leave(&self, session: &Session) {
-        let left = self
-            .server
-            .leave_room(&session.user_id, &self.room_id, None);
-        left.await.expect("members may leave");
-    }
-
-    async fn say(&self, body: &str) {
-        let content = serde_json::json!({ "msgtype": "m.text", "body": body });
-        let content = serde_json::value::to_raw_value(&content).expect("it is JSON");
-        let draft = Draft::message("m.room.message", content);
-        let sent = self
-            .server
-            .send_message(&self.alice, &self.room_id, draft, None, None);
-        sent.await.expect("the creator may speak");
-    }
-
     /// A sync that has not looked at anything yet.
     async fn syncing(&self, session: &Arc<Session>, since: Position) -> Arc<Syncing> {
         let server = self.server.clone();
@@ -125,13 +62,6 @@ impl World {
             server,
         })
     }
-}
-
-fn session(user_id: &UserId) -> Arc<Session> {
-    Arc::new(Session {
-        device_id: Some("DEVICE".into()),
-        ..Session::without_token(user_id.to_owned())
-    })
 }
 
 /// The bodies of the messages that are told in the rooms that the user is in.
