@@ -7,16 +7,19 @@ use http::StatusCode;
 use lyceum_edge::{
     Answer, App, Query, Requester, Segments, client, empty_as_none, json, json_bytes,
 };
-use lyceum_model::{Event, MatrixError, Membership, Seq};
+use lyceum_model::{Event, MatrixError, Membership, Seq, StoredEvent};
 use lyceum_room::membership_of;
-use lyceum_server::{Server, rooms::joined_members::Reader};
+use lyceum_server::{
+    Server,
+    rooms::{self, joined_members::Reader},
+};
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError, TimelinePage};
 use lyceum_sync::{
     client_event::{ClientEvent, EventForm},
     history::event_chunk,
     token::PageToken,
 };
-use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
+use ruma_common::{OwnedRoomId, RoomId};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -52,10 +55,11 @@ async fn members(
             return Err(MatrixError::invalid_param("at is not a token").into());
         };
         if reader.left.is_none()
-            && let Some(event_id) = last_event_at(server, &room_id, at).await?
+            && let Some(last) = last_event_at(server, &room_id, at).await?
+            && may_know(server, &reader, &last).await?
         {
             let of = StateOf {
-                event_id,
+                event_id: last.event.id.clone(),
                 side: StateSide::After,
             };
             state = server.store.state_at(of, StateWanted::All).await?;
@@ -89,13 +93,29 @@ async fn members(
     ))
 }
 
+/// Whether a reader may know who was in the room after an event. Of times before theirs they learn
+/// nothing that the history's visibility hides; they are told of today instead, for a client may
+/// ask with the token of the sync that told it of its own join.
+async fn may_know(
+    server: &Server,
+    reader: &rooms::Reader,
+    last: &StoredEvent,
+) -> Result<bool, StorageError> {
+    let reader = rooms::Reader {
+        ignored: Arc::default(),
+        ..reader.clone()
+    };
+    let (is_visible, _) = server.visibility(&reader, last).await?;
+    Ok(is_visible)
+}
+
 /// The event after which a room was as a token means it: the last one before its gap. Before the
 /// first event of a room nobody is a member; there the token stands for when it was given out.
 async fn last_event_at(
     server: &Server,
     room_id: &RoomId,
     at: PageToken,
-) -> Result<Option<OwnedEventId>, StorageError> {
+) -> Result<Option<StoredEvent>, StorageError> {
     let given_out = match at {
         PageToken::Sync(token) => token.0,
         PageToken::Timeline(token) => {
@@ -114,7 +134,7 @@ async fn event_before(
     server: &Server,
     room_id: &RoomId,
     seq: Seq,
-) -> Result<Option<OwnedEventId>, StorageError> {
+) -> Result<Option<StoredEvent>, StorageError> {
     let page = TimelinePage {
         room_id: room_id.to_owned(),
         from: seq,
@@ -124,7 +144,7 @@ async fn event_before(
         limit: 1,
     };
     let found = server.store.timeline(page).await?;
-    Ok(found.first().map(|stored| stored.event.id.clone()))
+    Ok(found.into_iter().next())
 }
 
 async fn joined(

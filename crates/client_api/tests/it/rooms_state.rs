@@ -114,6 +114,34 @@ async fn state_is_for_members_and_where_the_world_may_read() {
         .expect_error(403, "M_FORBIDDEN");
 }
 
+/// A token of a sync before one's own time tells no more than the history does.
+#[tokio::test]
+async fn members_before_ones_time_are_not_told() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let bob = server.user("bob").await;
+    let carol = server.user("carol").await;
+    let visibility = json!({
+        "type": "m.room.history_visibility",
+        "content": { "history_visibility": "joined" },
+    });
+    let body = json!({ "preset": "public_chat", "initial_state": [visibility] });
+    let room = alice.create(body).await;
+    bob.join(&room).await;
+    let then = carol.sync("").await;
+    bob.leave(&room).await;
+    bob.act(&room, "forget", json!({})).await.ok();
+    carol.join(&room).await;
+    let at = next_batch(&then);
+    let told = carol
+        .get(&format!("/v3/rooms/{room}/members?at={at}&membership=join"))
+        .await
+        .ok();
+    let mut words: Vec<String> = line(&told["chunk"]).split(' ').map(str::to_owned).collect();
+    words.sort();
+    assert_eq!(words.join(" "), "alice:join carol:join");
+}
+
 #[tokio::test]
 async fn members_now_and_then() {
     let server = TestServer::start().await;
