@@ -84,12 +84,7 @@ async fn messages(
         .iter()
         .map(|(stored, _)| stored.event.clone())
         .collect();
-    // Also after the last event: nheko throws away a page without an end. The next one is empty.
-    let past_last = || {
-        let (last, _) = shown.events.last()?;
-        Some(direction.past(last.seq?))
-    };
-    let end = shown.next.or_else(past_last);
+    let end = shown.end(direction);
     let form = EventForm::new(server.clock.now());
     let body = messages_json(&Messages {
         form,

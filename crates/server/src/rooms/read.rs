@@ -73,6 +73,16 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// Where a client goes on, also after the last event: nheko throws away a page without an end.
+    /// The next one is empty, and has none.
+    pub fn end(&self, direction: Direction) -> Option<Seq> {
+        let past_last = || {
+            let (last, _) = self.events.last()?;
+            Some(direction.past(last.seq?))
+        };
+        self.next.or_else(past_last)
+    }
+
     /// Each event with what its reader was to the room then.
     pub fn each(&self) -> impl Iterator<Item = (&StoredEvent, Option<Membership>)> + Clone {
         self.events

@@ -131,10 +131,11 @@ async fn messages(
     let shown = server
         .read_filtered(&reader, (from, until, position), direction, limit, &filter)
         .await?;
+    let end = shown.end(direction);
     let body = messages_json(&Messages {
         form: EventForm::new(server.clock.now()),
         start,
-        end: shown.next.map(|seq| TimelineToken { position, seq }),
+        end: end.map(|seq| TimelineToken { position, seq }),
         chunk: all_shown(server, &reader, &shown).await?,
         state: Vec::new(),
     });

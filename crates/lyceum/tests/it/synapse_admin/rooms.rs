@@ -1,6 +1,6 @@
 //! Rooms: read, ruled, deleted, purged.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Scene, id, keys};
 
@@ -67,6 +67,10 @@ fn rooms_are_read_and_ruled() {
         "",
     );
     assert_ne!(before["chunk"][0]["event_id"], json!(said));
+    let all = scene.ok("GET", &format!("{one}/messages?dir=b&limit=500"), "");
+    let end = all["end"].as_str().unwrap();
+    let past = scene.ok("GET", &format!("{one}/messages?dir=b&from={end}"), "");
+    assert_eq!((&past["chunk"], &past["end"]), (&json!([]), &Value::Null));
     let context = scene.ok("GET", &format!("{one}/context/{}?limit=2", php(&said)), "");
     assert_eq!(context["event"]["content"]["body"], json!("hello"));
     assert_eq!(
