@@ -8,10 +8,10 @@ use lyceum_edge::{Answer, App, Refusal, Requester, is_moodle, json};
 use serde_json::json;
 
 /// The releases of the specification that this server serves.
-const VERSIONS: [&str; 26] = [
-    "r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.1", "v1.1", "v1.2", "v1.3",
-    "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12", "v1.13", "v1.14",
-    "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
+const VERSIONS: [&str; 27] = [
+    "r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2",
+    "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12", "v1.13",
+    "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 ];
 
 /// What Moodle is not told of. It knows `v1.1` to `v1.7` and takes the highest; with this one it

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lyceum_model::MatrixError;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::Refusal;
+use crate::{Refusal, json_limits};
 
 /// The largest JSON body, in bytes. Events have their own, smaller limit; key backups and filters
 /// of old accounts come near this one.
@@ -63,7 +63,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BriefBody<T> {
 
 impl<T: DeserializeOwned> JsonBody<T> {
     /// Reads JSON; tells apart what is no JSON (`M_NOT_JSON`) and what has a wrong shape
-    /// (`M_BAD_JSON`). A list would pass for a struct with its fields in order; it is refused, since
+    /// (`M_BAD_JSON`), or what cannot be kept as it is: integers beyond 2^53, deep nesting. A list would pass for a struct with its fields in order; it is refused, since
     /// no body of this API is one.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let bytes = if bytes.trim_ascii().is_empty() {
@@ -74,7 +74,10 @@ impl<T: DeserializeOwned> JsonBody<T> {
         let is_list = bytes.trim_ascii_start().starts_with(b"[");
         match serde_json::from_slice(bytes) {
             Ok(_) if is_list => Err(MatrixError::bad_json("The body must be a JSON object").into()),
-            Ok(value) => Ok(Self(value)),
+            Ok(value) => {
+                json_limits::check(bytes)?;
+                Ok(Self(value))
+            }
             Err(error) => Err(wrong(bytes, &error).into()),
         }
     }
@@ -94,7 +97,9 @@ fn wrong(bytes: &[u8], error: &serde_json::Error) -> MatrixError {
     // Texts that are passed over are not looked into, so that they are UTF-8 is asked apart.
     let text = std::str::from_utf8(bytes).ok();
     let is_json = text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-    if is_json {
+    if is_json && let Err(error) = json_limits::check(bytes) {
+        error
+    } else if is_json {
         MatrixError::bad_json(format!("The body has a wrong shape: {error}"))
     } else {
         MatrixError::not_json(format!("The body is not valid JSON: {error}"))

@@ -5,6 +5,7 @@ mod address;
 mod app;
 mod body;
 mod cors;
+mod json_limits;
 mod provisioning;
 mod query;
 mod rate_limit;

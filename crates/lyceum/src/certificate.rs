@@ -96,7 +96,6 @@ impl ResolvesServerCert for Certificate {
 /// Looks at the files now and then, and at once when the process gets SIGHUP.
 pub(crate) fn follow(server: &Server, certificates: Vec<Arc<Certificate>>) -> anyhow::Result<()> {
     if certificates.is_empty() {
-        // SIGHUP ends such a process, as it does any other.
         return Ok(());
     }
     let mut asked = signal(SignalKind::hangup())?;

@@ -52,7 +52,7 @@ pub(crate) fn load(place: &Place) -> anyhow::Result<Config> {
             ..first
         }];
     }
-    Ok(config)
+    config.checked().context("the configuration is not right")
 }
 
 /// Prints the configuration that holds.
@@ -88,8 +88,23 @@ fn read(file: &Path) -> anyhow::Result<Table> {
         .with_context(|| format!("{} is not TOML", file.display()))
 }
 
-/// Sets a key given by its path. The value is read as TOML if it is that, else it is a text.
+/// Sets a key given by its path. The value is read as TOML if it is that, else it is a text; so it
+/// is, too, if the key wants a text.
 fn set(table: &mut Table, path: &str, value: &str) -> anyhow::Result<()> {
+    let text = Value::String(value.to_owned());
+    let parsed = format!("value = {value}").parse::<Table>().ok();
+    let Some(parsed) = parsed.and_then(|mut parsed| parsed.remove("value")) else {
+        return put(table, path, text);
+    };
+    let is_right = |value: &Value| {
+        let mut alone = Table::new();
+        put(&mut alone, path, value.clone()).is_ok() && alone.try_into::<Config>().is_ok()
+    };
+    let wants_text = !is_right(&parsed) && is_right(&text);
+    put(table, path, if wants_text { text } else { parsed })
+}
+
+fn put(table: &mut Table, path: &str, value: Value) -> anyhow::Result<()> {
     let mut keys: Vec<_> = path.split("__").collect();
     let Some(last) = keys.pop() else {
         bail!("has no key")
@@ -104,12 +119,7 @@ fn set(table: &mut Table, path: &str, value: &str) -> anyhow::Result<()> {
         };
         table = inner;
     }
-    let parsed = format!("value = {value}").parse::<Table>().ok();
-    let parsed = parsed.and_then(|mut parsed| parsed.remove("value"));
-    table.insert(
-        last.to_owned(),
-        parsed.unwrap_or_else(|| Value::String(value.to_owned())),
-    );
+    table.insert(last.to_owned(), value);
     Ok(())
 }
 
@@ -164,9 +174,49 @@ mod tests {
         set(&mut table, "storage__url", "postgres://x").expect("a key");
         set(&mut table, "rate_limits__enabled", "false").expect("a key");
         set(&mut table, "server_name", "example.org").expect("a key");
+        // Texts that look like something else.
+        set(&mut table, "rooms__default_version", "11").expect("a key");
+        set(&mut table, "registration__token", "12345678").expect("a key");
+        set(&mut table, "registration__shared_secret", "true").expect("a key");
+        set(&mut table, "rate_limits__message__burst", "7").expect("a key");
+        set(&mut table, "rate_limits__message__per_second", "1.5").expect("a key");
         let config: Config = table.try_into().expect("right");
+        assert_eq!(config.rooms.default_version.as_str(), "11");
+        assert_eq!(config.registration.token.as_deref(), Some("12345678"));
+        assert_eq!(config.registration.shared_secret.as_deref(), Some("true"));
+        assert_eq!(config.rate_limits.message.burst, 7);
         assert_eq!(config.storage.url, "postgres://x");
         assert!(!config.rate_limits.enabled);
         assert_eq!(config.server_name, "example.org");
+    }
+
+    fn changed(key: &str, value: &str) -> Config {
+        let mut table = Table::new();
+        set(&mut table, key, value).expect("a key");
+        table.try_into().expect("it is of the right kind")
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        Config::default().checked().expect("the defaults work");
+        for (key, value) in [
+            ("rooms__default_version", "13"),
+            ("passwords__memory_kib", "0"),
+            ("passwords__parallelism", "0"),
+            ("rate_limits__message", "{ per_second = 0.0, burst = 1 }"),
+            ("rate_limits__login", "{ per_second = 1.0, burst = 0 }"),
+        ] {
+            let refused = changed(key, value).checked();
+            assert!(refused.is_err(), "{key} = {value}");
+        }
+    }
+
+    #[test]
+    fn empty_secrets_are_none() {
+        for key in ["registration__token", "registration__shared_secret"] {
+            let config = changed(key, "").checked().expect("as if it were not there");
+            assert_eq!(config.registration.token, None);
+            assert_eq!(config.registration.shared_secret, None);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context;
 use axum::Router;
-use http::{Request, Uri};
+use http::{HeaderMap, Request, Uri, header::ACCEPT_ENCODING};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -54,6 +54,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// That it cannot is told once in so many attempts: a minute.
 const ACCEPT_FAILURES_PER_LINE: u32 = 1_200;
+/// How long a stopping server waits for requests that have not come and answers that are not read.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Answers below this size are not compressed.
 const COMPRESSED_BYTES_MIN: u64 = 1024;
 
@@ -140,7 +142,11 @@ impl Connection {
         let Some(tls) = tls else {
             return self.converse(stream).await;
         };
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        let handshake = tokio::select! {
+            () = self.supervisor.stopped() => return,
+            handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => handshake,
+        };
+        match handshake {
             Ok(Ok(stream)) => self.converse(stream).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -181,12 +187,19 @@ impl Connection {
                 () = requests.are_over() => {}
             }
         };
+        let has_stopped = async {
+            self.supervisor.stopped().await;
+            tokio::time::sleep(STOP_TIMEOUT).await;
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = is_over => {
-                // What is being written is written to its end.
+                // What is being written is written to its end, if that is soon.
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = has_stopped => return,
+                }
             }
         };
         if let Err(error) = ended {
@@ -194,8 +207,9 @@ impl Connection {
         }
     }
 
-    /// Notes where the request came from, and forgives `//` at the start of the path, which
-    /// configured addresses with a trailing slash lead to.
+    /// Notes where the request came from, and forgives what would make it fail for nothing: `//` at
+    /// the start of the path, which configured addresses with a trailing slash lead to, and a
+    /// refusal of all codings.
     fn prepared(&self, mut request: Request<Incoming>) -> Request<Incoming> {
         let address = ClientAddress::of(
             self.address.ip(),
@@ -203,6 +217,7 @@ impl Connection {
             self.trust_forwarded_for,
         );
         request.extensions_mut().insert(address);
+        accept_some_coding(request.headers_mut());
         if self.is_tls {
             request.extensions_mut().insert(OverTls);
         }
@@ -218,6 +233,28 @@ impl Connection {
             }
         }
         request
+    }
+}
+
+/// Who refuses all forms that there are of an answer gets the plain one: the request was carried
+/// out, and a 406 would say that it was not.
+fn accept_some_coding(headers: &mut HeaderMap) {
+    let values = headers.get_all(ACCEPT_ENCODING).iter();
+    let codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let (mut refuses_plain, mut accepts_other) = (false, false);
+    for coding in codings {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let is_refused = weight.trim().trim_start_matches("q=").parse() == Ok(0.0);
+        match name.trim() {
+            "identity" | "*" => refuses_plain |= is_refused,
+            "gzip" | "zstd" => accepts_other |= !is_refused,
+            _ => {}
+        }
+    }
+    if refuses_plain && !accepts_other {
+        headers.remove(ACCEPT_ENCODING);
     }
 }
 

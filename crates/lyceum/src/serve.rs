@@ -80,8 +80,13 @@ async fn serve(
     let app = App::new(server.clone());
     let metrics = Arc::new(Metrics::default());
     // Before anybody is answered: whoever finds the server ready may send it SIGHUP.
-    let certificates = sockets.iter().filter_map(|(_, one, _)| one.clone());
-    certificate::follow(&server, certificates.collect())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let certificates: Vec<_> = sockets
+        .iter()
+        .filter_map(|(_, one, _)| one.clone())
+        .collect();
+    let has_certificates = !certificates.is_empty();
+    certificate::follow(&server, certificates)?;
     control::listen(&server)?;
     for (listener, certificate, socket) in sockets {
         let router = router(&app, &metrics, &listener.serves);
@@ -99,6 +104,8 @@ async fn serve(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // With certificates it is a wish to read them again.
+        _ = hang_up.recv(), if !has_certificates => {}
     }
     tracing::info!("stopping");
     server.stop().await;
@@ -204,12 +211,17 @@ fn is_empty(data_dir: &Path) -> anyhow::Result<bool> {
 /// The registration token for a server without configuration, made at the first start.
 fn registration_token(data_dir: &Path) -> anyhow::Result<String> {
     let file = data_dir.join(REGISTRATION_TOKEN_FILE);
-    if let Ok(token) = fs::read_to_string(&file) {
-        return Ok(token.trim().to_owned());
+    let known = fs::read_to_string(&file).unwrap_or_default();
+    if !known.trim().is_empty() {
+        return Ok(known.trim().to_owned());
     }
     let bytes: [u8; 12] = chance::bytes();
     let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(&file, format!("{token}\n"))
+    // Whole or not at all, also if there is no room or the process ends.
+    let new = data_dir.join(format!("{REGISTRATION_TOKEN_FILE}.new"));
+    fs::write(&new, format!("{token}\n"))
+        .and_then(|()| fs::File::open(&new)?.sync_all())
+        .and_then(|()| fs::rename(&new, &file))
         .with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(token)
 }

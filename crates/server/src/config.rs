@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lyceum_account::password::PasswordParameters;
+use lyceum_room::RoomRules;
 use ruma_common::{OwnedServerName, RoomVersionId, ServerName};
 use serde::{Deserialize, Serialize};
 
@@ -295,6 +297,60 @@ pub enum LogFormat {
 pub struct Caches {
     /// Rooms with their state and newest events.
     pub rooms_bytes_max: usize,
+}
+
+/// A value that is of the right kind, but with which nothing would work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct WrongValue {
+    key: &'static str,
+    why: String,
+}
+
+impl Config {
+    /// Checks what its types do not. An empty secret counts as none, for whoever passes on a
+    /// variable of the environment that is not set.
+    pub fn checked(mut self) -> Result<Self, WrongValue> {
+        let registration = &mut self.registration;
+        for secret in [&mut registration.shared_secret, &mut registration.token] {
+            secret.take_if(|secret| secret.trim().is_empty());
+        }
+        let wrong = |key, why: &str| {
+            let why = why.to_owned();
+            Err(WrongValue { key, why })
+        };
+        let version = &self.rooms.default_version;
+        if !RoomRules::supported().contains(version) {
+            return wrong("rooms.default_version", "there are versions 1 to 12");
+        }
+        if let Err(error) = self.passwords.parameters().check() {
+            return wrong("passwords", &error.to_string());
+        }
+        let limits = &self.rate_limits;
+        for (key, bucket) in [
+            ("rate_limits.message", limits.message),
+            ("rate_limits.login", limits.login),
+            ("rate_limits.registration", limits.registration),
+            ("rate_limits.membership", limits.membership),
+            ("rate_limits.request", limits.request),
+        ] {
+            if !(bucket.per_second.is_finite() && bucket.per_second > 0.0 && bucket.burst > 0) {
+                return wrong(key, "per_second and burst must be more than 0");
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl Passwords {
+    /// What a hash costs.
+    pub fn parameters(&self) -> PasswordParameters {
+        PasswordParameters {
+            memory_kib: self.memory_kib,
+            iterations: self.iterations,
+            parallelism: self.parallelism,
+        }
+    }
 }
 
 impl Default for Config {

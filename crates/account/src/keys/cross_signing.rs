@@ -49,7 +49,7 @@ pub struct CrossSigningUpload {
     /// Keys that are not there yet in this form.
     pub keys: Vec<CrossSigningKey>,
     /// Whether the user must prove again who they are: they have a master key, and the upload
-    /// brings another key.
+    /// brings another key, or says something else of one.
     pub needs_authentication: bool,
 }
 
@@ -102,7 +102,7 @@ pub fn check_cross_signing(
             .and_then(|known| SignedJson::stored(&known.json));
         let is_known = known
             .as_ref()
-            .is_some_and(|known| public_key(known) == Some(public));
+            .is_some_and(|known| known.has_payload_of(&key));
         has_other_key |= !is_known;
         let json = key.to_json();
         if known.is_none_or(|known| known.to_json() != json) {

@@ -356,6 +356,11 @@ fn other_cross_signing_keys_need_authentication() {
         "self_signing_key": master().sign(alice(), key_json(alice(), "self_signing", &other)),
     });
     assert_eq!(cross_sign(&new_self_signing, &existing), Ok((1, true)));
+    // The same key that says something else of itself.
+    let mut changed = all_keys()["master_key"].clone();
+    changed["usage"] = json!(["master", "self_signing"]);
+    let changed = json!({ "master_key": changed });
+    assert_eq!(cross_sign(&changed, &existing), Ok((1, true)));
     // Also one of a kind that was not there yet.
     assert_eq!(cross_sign(&all_keys(), &existing[..1]), Ok((2, true)));
 }

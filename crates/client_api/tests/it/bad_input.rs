@@ -203,3 +203,33 @@ async fn ids_in_paths_are_checked() {
         alice.get(path).await.expect_error(400, "M_INVALID_PARAM");
     }
 }
+
+/// What a parser passes over when it keeps a part as it came, and cannot read later.
+#[tokio::test]
+async fn what_could_not_be_sent_on_is_refused_everywhere() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    for (json, code) in [
+        (deep.as_str(), "M_BAD_JSON"),
+        (r#"{"a":"\ud800"}"#, "M_NOT_JSON"),
+        (r#"{"a":1e400}"#, "M_NOT_JSON"),
+        (r#"{"a":123456789012345678901234567890}"#, "M_BAD_JSON"),
+    ] {
+        let device = format!(r#"{{"messages":{{"{}":{{"*":{json}}}}}}}"#, bob.user_id);
+        let backup = format!(
+            r#"{{"algorithm":"m.megolm_backup.v1.curve25519-aes-sha2","auth_data":{json}}}"#
+        );
+        let data = format!("/v3/user/{}/account_data/x.y", alice.user_id);
+        for (method, path, body) in [
+            (Method::PUT, "/v3/sendToDevice/x.y/1", device.as_str()),
+            (Method::PUT, data.as_str(), json),
+            (Method::POST, "/v3/room_keys/version", &backup),
+        ] {
+            let answer = alice.send(method, path, body).await;
+            answer.expect_error(400, code);
+        }
+    }
+    let told = bob.sync("").await;
+    assert!(told["to_device"].is_null(), "{told}");
+}

@@ -16,4 +16,5 @@ mod moodle;
 mod nodes;
 mod process;
 mod provisioning;
+mod stopping;
 mod synapse_admin;

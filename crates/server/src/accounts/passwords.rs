@@ -16,12 +16,7 @@ use crate::{
 
 /// The configured cost of a hash.
 pub fn parameters(server: &Server) -> PasswordParameters {
-    let passwords = &server.config.passwords;
-    PasswordParameters {
-        memory_kib: passwords.memory_kib,
-        iterations: passwords.iterations,
-        parallelism: passwords.parallelism,
-    }
+    server.config.passwords.parameters()
 }
 
 /// Whether a new password is allowed.

@@ -7,8 +7,9 @@ use lyceum_model::{
     TransactionOutcome,
 };
 use lyceum_storage::{CommitError, StorageError};
-use ruma_common::{OwnedDeviceId, OwnedUserId};
-use serde_json::{json, value::RawValue};
+use ruma_common::{OwnedDeviceId, OwnedUserId, UserId};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::Server;
 
@@ -25,6 +26,15 @@ const ATTEMPTS_MAX: usize = 8;
 
 /// Contents by user and device; the device `*` means all of the user's devices.
 pub type Messages = BTreeMap<OwnedUserId, BTreeMap<String, Box<RawValue>>>;
+
+/// A message as its device gets it.
+#[derive(Serialize)]
+struct Message<'a> {
+    content: &'a RawValue,
+    sender: &'a UserId,
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
 
 /// Why messages were not sent.
 #[derive(Debug, thiserror::Error)]
@@ -130,13 +140,17 @@ async fn deliveries(
                 tracing::debug!(%user_id, %device_id, "too many messages wait for a device");
                 continue;
             }
-            let message =
-                json!({ "sender": transaction.user_id, "type": kind, "content": &**content });
+            let message = Message {
+                sender: &transaction.user_id,
+                kind,
+                content,
+            };
+            let json = serde_json::to_string(&message).expect("texts and JSON make JSON");
             batch.expect(Expect::DeviceExists(user_id.clone(), device_id.clone()));
             batch.push(AccountChange::SendToDevice(ToDevice {
                 user_id: user_id.clone(),
                 device_id,
-                json: message.to_string(),
+                json,
                 position: Position::default(),
                 index: 0,
             }));
