@@ -497,7 +497,7 @@ pub enum AccountChange {
     },
     /// A device's identity keys.
     PutDeviceKeys(DeviceKeys),
-    /// One-time keys are added.
+    /// One-time keys are added, but for those that were handed out already.
     AddOneTimeKeys {
         /// Whose.
         user_id: OwnedUserId,
@@ -506,7 +506,7 @@ pub enum AccountChange {
         /// The keys.
         keys: Vec<OneTimeKey>,
     },
-    /// A one-time key is handed out: it goes.
+    /// A one-time key is handed out: it goes, and never comes again.
     TakeOneTimeKey {
         /// Whose.
         user_id: OwnedUserId,

@@ -6,12 +6,14 @@
 //! compares them.
 
 mod batch_touches;
+mod fingerprint;
 pub mod memory;
 pub mod state_trie;
 mod store;
 pub mod suite;
 
 pub use batch_touches::touches;
+pub use fingerprint::fingerprint;
 pub use store::{
     ClaimableKey, CommitError, CommitTicket, Direction, KeyCounts, MediaPage, Published,
     RoomMembership, RoomPage, RoomRecord, RoomSummary, StateOf, StateSide, StateWanted,

@@ -6,6 +6,7 @@ use lyceum_model::{
 use ruma_common::{DeviceId, UserId};
 
 use super::data::{Backup, Data, retain, set};
+use crate::fingerprint;
 
 /// How long a transaction is remembered at least.
 const TRANSACTION_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -97,8 +98,11 @@ impl Data {
             } => {
                 let device = (user_id, device_id);
                 for key in keys {
-                    let name = (device.clone(), key.key_id.clone());
-                    self.one_time_keys.entry(name).or_insert((position, key));
+                    let taken = (device.clone(), fingerprint(&key));
+                    if !self.taken_keys.contains_key(&taken) {
+                        let name = (device.clone(), key.key_id.clone());
+                        self.one_time_keys.entry(name).or_insert((position, key));
+                    }
                 }
             }
             AccountChange::TakeOneTimeKey {
@@ -106,7 +110,11 @@ impl Data {
                 device_id,
                 key_id,
             } => {
-                self.one_time_keys.remove(&((user_id, device_id), key_id));
+                let device = (user_id, device_id);
+                let taken = self.one_time_keys.remove(&(device.clone(), key_id));
+                if let Some((_, key)) = taken {
+                    self.taken_keys.insert((device, fingerprint(&key)), ());
+                }
             }
             AccountChange::PutFallbackKeys {
                 user_id,
@@ -259,6 +267,7 @@ impl Data {
         self.devices.remove(&device);
         self.device_keys.remove(&device);
         retain(&mut self.one_time_keys, |(of, _), _| *of != device);
+        retain(&mut self.taken_keys, |(of, _), _| *of != device);
         retain(&mut self.fallback_keys, |(of, _), _| *of != device);
         retain(&mut self.to_device, |(of, ..), _| *of != device);
         retain(&mut self.signatures, |_, of| {
@@ -304,6 +313,7 @@ impl Data {
         retain(&mut self.profiles, |(of, _), _| of != user_id);
         retain(&mut self.device_keys, |(of, _), _| of != user_id);
         retain(&mut self.one_time_keys, |((of, _), _), _| of != user_id);
+        retain(&mut self.taken_keys, |((of, _), _), _| of != user_id);
         retain(&mut self.fallback_keys, |((of, _), _), _| of != user_id);
         retain(&mut self.cross_signing_keys, |(of, _), _| of != user_id);
         retain(&mut self.signatures, |_, of| {

@@ -51,6 +51,8 @@ pub(super) struct Data {
     pub(super) device_keys: OrdMap<DeviceName, DeviceKeys>,
     /// By key id, with the commit that added it.
     pub(super) one_time_keys: OrdMap<(DeviceName, String), (Position, OneTimeKey)>,
+    /// Fingerprints of one-time keys that were handed out.
+    pub(super) taken_keys: OrdMap<(DeviceName, i64), ()>,
     /// By algorithm, with whether it was handed out.
     pub(super) fallback_keys: OrdMap<(DeviceName, String), (OneTimeKey, bool)>,
     pub(super) cross_signing_keys:

@@ -1,7 +1,7 @@
 //! What changes about keys, messages to devices and backups do.
 
 use lyceum_model::{AccountChange, BackupSession, BackupVersion, CrossSigningUsage, OneTimeKey};
-use lyceum_storage::StorageError;
+use lyceum_storage::{StorageError, fingerprint};
 use ruma_common::{DeviceId, RoomId, UserId};
 
 use super::Apply;
@@ -50,19 +50,7 @@ impl Apply<'_> {
                 device_id,
                 key_id,
             } => {
-                let algorithm = algorithm_of(key_id);
-                self.run(user_id, |user| {
-                    (
-                        "DELETE FROM one_time_keys \
-                         WHERE who = ?1 AND device_id = ?2 AND algorithm = ?3 AND key_id = ?4",
-                        vec![
-                            user.into(),
-                            device_id.into(),
-                            algorithm.into(),
-                            key_id.into(),
-                        ],
-                    )
-                })?;
+                self.take_one_time_key(user_id, device_id, key_id)?;
             }
             AccountChange::PutFallbackKeys {
                 user_id,
@@ -222,7 +210,37 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Keys whose ids are there already are left alone.
+    /// It goes, and is remembered, so that it does not come again.
+    fn take_one_time_key(
+        &mut self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+        key_id: &str,
+    ) -> Result<(), StorageError> {
+        let Some(user) = self.ledger.find_user(self.sql, user_id)? else {
+            return Ok(());
+        };
+        let taken = self.sql.query(
+            "DELETE FROM one_time_keys \
+             WHERE who = ?1 AND device_id = ?2 AND algorithm = ?3 AND key_id = ?4 \
+             RETURNING json",
+            params![user, device_id, algorithm_of(key_id), key_id],
+        )?;
+        for mut row in taken {
+            let key = OneTimeKey {
+                key_id: key_id.to_owned(),
+                json: row.take(0)?,
+            };
+            self.sql.execute(
+                "INSERT INTO taken_keys (who, device_id, fingerprint) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (who, device_id, fingerprint) DO NOTHING",
+                params![user, device_id, fingerprint(&key)],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Keys whose ids are there already are left alone, and so are those that were handed out.
     fn add_one_time_keys(
         &mut self,
         user_id: &UserId,
@@ -240,8 +258,21 @@ impl Apply<'_> {
         for mut row in rows {
             present.insert(row.take::<String>(0)?);
         }
+        let fingerprints: Vec<i64> = keys.iter().map(fingerprint).collect();
+        let mut taken = std::collections::HashSet::new();
+        let rows = self.sql.query(
+            "SELECT fingerprint FROM taken_keys \
+             WHERE who = ?1 AND device_id = ?2 AND fingerprint IN (?3[])",
+            params![user, device_id, &fingerprints],
+        )?;
+        for mut row in rows {
+            taken.insert(row.take::<i64>(0)?);
+        }
         let mut values = Vec::with_capacity(keys.len() * ONE_TIME_KEYS.columns);
-        for key in keys {
+        for (key, fingerprint) in keys.iter().zip(fingerprints) {
+            if taken.contains(&fingerprint) {
+                continue;
+            }
             if present.insert(key.key_id.clone()) {
                 values.extend_from_slice(params![
                     user,

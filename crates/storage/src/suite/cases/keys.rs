@@ -107,6 +107,16 @@ async fn keys_are_handed_out_once(case: &Case<'_>) {
         };
         case.commit([take.into()]).await;
     }
+    // The same upload once more, as after an answer that was lost. Another key may take the id.
+    case.commit([add(&[key("s:b", "2"), key("s:Z", "1"), key("s:B", "3")])])
+        .await;
+    assert_eq!(counts().await, "c=1 s=1 | c s");
+    let take = AccountChange::TakeOneTimeKey {
+        user_id: otto.clone(),
+        device_id: device_id.clone(),
+        key_id: "s:B".to_owned(),
+    };
+    case.commit([take.into()]).await;
     let last = Some(ClaimableKey {
         key: key("s:F", "1"),
         is_fallback: true,
@@ -137,6 +147,8 @@ async fn keys_are_handed_out_once(case: &Case<'_>) {
     case.commit([remove.into()]).await;
     assert_eq!(counts().await, " | ");
     assert_eq!(next().await, None);
+    case.commit([add(&[key("s:b", "2")])]).await;
+    assert_eq!(counts().await, "s=1 | ", "another device of that name");
 }
 
 async fn identities_and_signatures(case: &Case<'_>) {
