@@ -17,7 +17,6 @@ mod rule_set;
 
 pub use actions::Actions;
 pub use compiled::{CompiledRules, Prepared, RoomFacts, SharedRules, UserFacts, evaluate};
-pub use default_rules::LegacyMentions;
 pub use push_event::PushEvent;
 pub use rule_set::{
     ACTIONS_MAX, CONDITIONS_MAX, PATTERN_LENGTH_MAX, PushRule, PushRuleError, PushRules,

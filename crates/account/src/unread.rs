@@ -4,8 +4,9 @@
 //! A [`Counter`] is fed every event of the room in the order of its [`Seq`], and every read
 //! receipt. Invariants: an event counts once, however often it is fed; nothing that was read
 //! counts again; a receipt never brings anything back. The last [`RECENT_MAX`] notifications are
-//! known one by one; of older ones only the sum for each thread, so a receipt in their midst
-//! leaves them until one goes past the last of them. Its size is bounded.
+//! known one by one; of older ones only the sum for each thread. What happens in their midst
+//! cannot be taken off: then the counter says from where to [count again](Counter::blurred_from).
+//! Its size is bounded.
 
 use std::collections::BTreeMap;
 
@@ -90,6 +91,9 @@ pub struct Counter {
     /// Receipts for events that were not counted yet.
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
     marks: Vec<(ReadScope, Seq)>,
+    /// Something happened in the midst of a sum.
+    #[serde(skip)]
+    is_blurred: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +110,9 @@ struct Recent {
 struct Older {
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     thread: Option<OwnedEventId>,
+    /// 0: not known.
+    #[serde(rename = "f", default)]
+    first: Seq,
     #[serde(rename = "l")]
     last: Seq,
     #[serde(rename = "c")]
@@ -167,6 +174,9 @@ impl Counter {
         if seq > self.up_to {
             self.mark(scope, seq);
         }
+        let is_blurred = |sum: &Older| sum.first <= seq && seq < sum.last;
+        let covered = |sum: &&Older| scope.covers(sum.thread.as_deref());
+        self.is_blurred |= self.older.iter().filter(covered).any(is_blurred);
         let before = (self.recent.len(), self.older.len());
         self.recent
             .retain(|one| one.seq > seq || !scope.covers(one.thread.as_deref()));
@@ -175,10 +185,23 @@ impl Counter {
         before != (self.recent.len(), self.older.len())
     }
 
-    /// The event at `seq` was redacted: it is nothing that one is to be told of any more, as far
-    /// as it is known by itself.
+    /// The event at `seq` was redacted: it is nothing that one is to be told of any more.
     pub fn forget(&mut self, seq: Seq) {
+        let is_blurred = |sum: &Older| sum.first <= seq && seq <= sum.last;
+        self.is_blurred |= self.older.iter().any(is_blurred);
         self.recent.retain(|one| one.seq != seq);
+    }
+
+    /// Behind which event to count again, with all receipts, to know what is unread: some of what
+    /// is known by its sum only was read or redacted. `None`: this counter is right.
+    pub fn blurred_from(&self) -> Option<Seq> {
+        let first = self.older.iter().map(|sum| sum.first).min()?;
+        (self.is_blurred && first > Seq(0)).then_some(Seq(first.0 - 1))
+    }
+
+    /// This counter will have to do.
+    pub fn keep(&mut self) {
+        self.is_blurred = false;
     }
 
     /// What is unread in the main timeline.
@@ -244,7 +267,13 @@ impl Counter {
     fn fold_oldest(&mut self) {
         let oldest = self.recent.remove(0);
         let counted = Counted::one(oldest.is_highlight);
-        self.add_older(oldest.thread, oldest.seq, counted);
+        let of_thread = Older {
+            thread: oldest.thread,
+            first: oldest.seq,
+            last: oldest.seq,
+            counted,
+        };
+        self.add_older(of_thread);
         let threads = self.older.iter().filter(|sum| sum.thread.is_some()).count();
         if threads > THREADS_MAX {
             let quietest = (0..self.older.len())
@@ -252,22 +281,22 @@ impl Counter {
                 .min_by_key(|index| self.older[*index].last);
             if let Some(index) = quietest {
                 let sum = self.older.remove(index);
-                self.add_older(None, sum.last, sum.counted);
+                self.add_older(Older {
+                    thread: None,
+                    ..sum
+                });
             }
         }
     }
 
-    fn add_older(&mut self, thread: Option<OwnedEventId>, last: Seq, counted: Counted) {
-        match self.older.iter_mut().find(|sum| sum.thread == thread) {
+    fn add_older(&mut self, other: Older) {
+        match self.older.iter_mut().find(|sum| sum.thread == other.thread) {
             Some(sum) => {
-                sum.last = sum.last.max(last);
-                sum.counted.add(counted);
+                sum.first = sum.first.min(other.first);
+                sum.last = sum.last.max(other.last);
+                sum.counted.add(other.counted);
             }
-            None => self.older.push(Older {
-                thread,
-                last,
-                counted,
-            }),
+            None => self.older.push(other),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Push rules of users: the default ones with what the user changed (Client-Server API, "Push
 //! Rules"). They are kept as account data `m.push_rules`.
 
-use lyceum_account::push::{LegacyMentions, PushRuleError, PushRules};
+use lyceum_account::push::{PushRuleError, PushRules};
 use lyceum_model::MatrixError;
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::UserId;
@@ -53,7 +53,7 @@ impl MayBeStale for PushRulesError {
 
 /// The rules from what is stored of them.
 pub fn rules_of(user_id: &UserId, stored: Option<&str>) -> PushRules {
-    PushRules::load(user_id, stored, LegacyMentions::Absent)
+    PushRules::load(user_id, stored)
 }
 
 /// A user's push rules.

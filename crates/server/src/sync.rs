@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use lyceum_account::push::PushRules;
 use lyceum_model::{
     AccountChange, AccountDataEntry, Event, MatrixError, Membership, Position, Receipt, Seq,
     StateKey, StoredEvent, Timestamp,
@@ -395,11 +396,7 @@ impl Syncing {
         let at = entries.iter().position(is_push_rules);
         if at.is_some() || news.from.is_none() {
             let stored = at.and_then(|at| entries.remove(at).content);
-            let rules = lyceum_account::push::PushRules::load(
-                self.user_id(),
-                stored.as_deref(),
-                lyceum_account::push::LegacyMentions::Present,
-            );
+            let rules = PushRules::load(self.user_id(), stored.as_deref());
             entries.push(AccountDataEntry {
                 room_id: None,
                 kind: "m.push_rules".to_owned(),

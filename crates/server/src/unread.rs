@@ -11,7 +11,7 @@ use std::{
 };
 
 use lyceum_account::{
-    push::{self, CompiledRules, LegacyMentions, PushRules, RoomFacts, SharedRules, UserFacts},
+    push::{self, CompiledRules, PushRules, RoomFacts, SharedRules, UserFacts},
     unread::{Counter, ReadScope},
 };
 use lyceum_model::{AccountChange, Batch, Receipt, Seq, StoredEvent, Touch, UnreadCounts};
@@ -27,6 +27,11 @@ use crate::rooms::{Recent, TimelineEntry};
 const USERS_MAX: usize = 20_000;
 /// How many events are judged at most when counting begins anew.
 const EVENTS_COUNTED_MAX: usize = 1_000;
+/// How many events are judged at most when counting goes on after a long time, or goes over what was
+/// counted because something long ago was read or redacted. Earlier ones are passed over.
+const EVENTS_RECOUNTED_MAX: i64 = 5_000;
+/// How many events are read at a time.
+const CHUNK: usize = 500;
 /// How many counters are stored in one go.
 const COUNTERS_STORED_MAX: usize = 1_000;
 
@@ -73,7 +78,7 @@ impl Unread {
             .account_data_entry(user_id, None, "m.push_rules")
             .await?;
         let rules = rules.and_then(|entry| entry.content);
-        let rules = PushRules::load(user_id, rules.as_deref(), LegacyMentions::Present).compile();
+        let rules = PushRules::load(user_id, rules.as_deref()).compile();
         let rules = self.rules.lock().share(rules);
         let ignored = store
             .account_data_entry(user_id, None, "m.ignored_user_list")
@@ -200,17 +205,20 @@ impl UserReading {
                 (counter, None, own)
             }
         };
-        let facts = facts_of(room);
-        let entries = entries_after(store, &room.room_id, recent, counter.up_to()).await?;
-        for entry in &entries {
-            self.add(&mut counter, room, &facts, entry);
+        let world = (store, room, recent);
+        self.go_on(&mut counter, world, &receipts).await?;
+        if let Some(from) = counter.blurred_from()
+            && counter.up_to().0 - from.0 <= EVENTS_RECOUNTED_MAX
+        {
+            let own = store.receipts_of(&room.room_id, &self.user_id).await?;
+            counter = Counter::starting_at(from);
+            // Before what they are about, which so does not get into a sum.
+            for (scope, seq) in places_of(store, &own).await? {
+                counter.read_up_to(&scope, seq);
+            }
+            self.go_on(&mut counter, world, &[]).await?;
         }
-        for seq in redacted_by(store, &entries).await? {
-            counter.forget(seq);
-        }
-        for (scope, seq) in places_of(store, &receipts).await? {
-            counter.read_up_to(&scope, seq);
-        }
+        counter.keep();
         if before.as_ref() != Some(&counter) {
             let mut counters = self.counters.lock();
             counters
@@ -219,6 +227,27 @@ impl UserReading {
             counters.changed.insert(room.room_id.clone());
         }
         Ok(counter)
+    }
+
+    /// Counts what came since the counter was last up to date, and takes in these receipts.
+    async fn go_on(
+        &self,
+        counter: &mut Counter,
+        (store, room, recent): (&dyn Store, &Room, &Recent),
+        receipts: &[Receipt],
+    ) -> Result<(), StorageError> {
+        let facts = facts_of(room);
+        let entries = entries_after(store, &room.room_id, recent, counter.up_to()).await?;
+        for entry in &entries {
+            self.add(counter, room, &facts, entry);
+        }
+        for seq in redacted_by(store, &entries).await? {
+            counter.forget(seq);
+        }
+        for (scope, seq) in places_of(store, receipts).await? {
+            counter.read_up_to(&scope, seq);
+        }
+        Ok(())
     }
 
     fn add(&self, counter: &mut Counter, room: &Room, facts: &RoomFacts, entry: &TimelineEntry) {
@@ -250,7 +279,8 @@ impl UserReading {
             user_id: &self.user_id,
             display_name: display_name.as_deref(),
         };
-        let actions = if self.ignored.contains(&event.sender) {
+        let is_gone = entry.redacted_because.is_some();
+        let actions = if is_gone || self.ignored.contains(&event.sender) {
             push::Actions::default()
         } else {
             push::evaluate(&self.rules, &entry.push_event(), &facts, &user)
@@ -330,16 +360,21 @@ async fn entries_after(
         return Ok(Vec::new());
     };
     let mut entries = Vec::new();
-    if oldest.seq.0 > after.0 + 1 && !recent.is_whole {
+    let mut from = Seq(after.0.max(oldest.seq.0 - EVENTS_RECOUNTED_MAX) + 1);
+    while oldest.seq > from && !recent.is_whole {
         let page = TimelinePage {
             room_id: room_id.to_owned(),
-            from: Seq(after.0 + 1),
+            from,
             until: Some(oldest.seq),
             up_to: store.position(),
             direction: Direction::Forward,
-            limit: EVENTS_COUNTED_MAX,
+            limit: CHUNK,
         };
         let stored: Vec<StoredEvent> = store.timeline(page).await?;
+        let Some(last) = stored.last().and_then(|stored| stored.seq) else {
+            break;
+        };
+        from = Seq(last.0 + 1);
         entries.extend(
             stored
                 .iter()

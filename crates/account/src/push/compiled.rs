@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::{
     actions::Actions,
-    default_rules::is_legacy,
     glob::{Glob, folded},
     push_event::{BODY, Path, PushEvent},
     rule_set::{PushRule, PushRules, RuleKind},
@@ -45,14 +44,12 @@ enum Condition {
     Matches(Path, Glob),
     MatchesOwnId(Path),
     BodyHas(Glob),
-    BodyHasOwnLocalpart,
     BodyHasDisplayName,
     Is(Path, Scalar),
     Contains(Path, Scalar),
     ContainsOwnId(Path),
     MemberCount(Comparison, u64),
     SenderMayNotify(Box<str>),
-    NoMentions,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -237,9 +234,7 @@ impl Condition {
             Self::Matches(path, glob) => Some(text(path).is_some_and(|text| glob.matches(text))),
             Self::MatchesOwnId(path) => text(path).is_none().then_some(false),
             Self::BodyHas(glob) => Some(event.body().is_some_and(|body| glob.matches_words(body))),
-            Self::BodyHasOwnLocalpart | Self::BodyHasDisplayName => {
-                event.body().is_none().then_some(false)
-            }
+            Self::BodyHasDisplayName => event.body().is_none().then_some(false),
             Self::Is(path, scalar) => Some(event.get(path).is_some_and(|value| scalar.is(value))),
             Self::Contains(path, scalar) => Some(
                 event
@@ -258,17 +253,11 @@ impl Condition {
                 let level = room.notification_levels.get(&**key).copied();
                 Some(room.sender_power >= level.unwrap_or(NOTIFICATION_LEVEL_DEFAULT))
             }
-            Self::NoMentions => Some(!event.has_mentions()),
         }
     }
 
     /// Whether it holds for the user, where [`Self::holds`] left that open.
     fn holds_for_user(&self, event: &PushEvent, user: &UserFacts<'_>) -> bool {
-        let body_has = |text: &str| {
-            event
-                .body()
-                .is_some_and(|body| Glob::literal(text).matches_words(body))
-        };
         match self {
             Self::MatchesOwnId(path) => {
                 event.get(path).and_then(Value::as_str).is_some_and(|text| {
@@ -285,17 +274,17 @@ impl Condition {
                             .any(|value| value.as_str() == Some(user.user_id.as_str()))
                     })
             }
-            Self::BodyHasOwnLocalpart => body_has(user.user_id.localpart()),
-            Self::BodyHasDisplayName => user
-                .display_name
-                .is_some_and(|name| !name.trim().is_empty() && body_has(name)),
+            Self::BodyHasDisplayName => {
+                let name = user.display_name.filter(|name| !name.trim().is_empty());
+                name.zip(event.body())
+                    .is_some_and(|(name, body)| Glob::literal(name).matches_words(body))
+            }
             Self::Matches(..)
             | Self::BodyHas(_)
             | Self::Is(..)
             | Self::Contains(..)
             | Self::MemberCount(..)
-            | Self::SenderMayNotify(_)
-            | Self::NoMentions => false,
+            | Self::SenderMayNotify(_) => false,
         }
     }
 }
@@ -353,17 +342,10 @@ impl Comparison {
 /// The rule to evaluate; `None` if it can never match.
 fn compile_rule(kind: RuleKind, rule: &PushRule, user_id: &UserId) -> Option<Rule> {
     let mut conditions = Vec::new();
-    if is_legacy(&rule.rule_id) {
-        conditions.push(Condition::NoMentions);
-    }
     match kind {
         RuleKind::Content => {
             let pattern = rule.pattern.as_deref()?;
-            conditions.push(if rule.is_default && pattern == user_id.localpart() {
-                Condition::BodyHasOwnLocalpart
-            } else {
-                Condition::BodyHas(Glob::new(pattern))
-            });
+            conditions.push(Condition::BodyHas(Glob::new(pattern)));
         }
         RuleKind::Override | RuleKind::Underride => {
             for condition in rule.conditions.iter().flatten() {

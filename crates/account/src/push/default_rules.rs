@@ -5,39 +5,13 @@ use serde_json::{Value, json};
 
 use super::rule_set::{PushRule, RuleKind};
 
-/// Whether messages without `m.mentions` are searched for the user's names and `@room`. The
-/// specification removed those rules in v1.17; old clients and bots know no other way to mention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LegacyMentions {
-    /// As in v1.17 and later.
-    #[default]
-    Absent,
-    /// As in v1.16 and before.
-    Present,
-}
-
 /// The default rules of a kind, in order.
-pub(super) fn default_rules(
-    kind: RuleKind,
-    user_id: &UserId,
-    legacy: LegacyMentions,
-) -> Vec<PushRule> {
-    let mut rules = match kind {
+pub(super) fn default_rules(kind: RuleKind, user_id: &UserId) -> Vec<PushRule> {
+    match kind {
         RuleKind::Override => override_rules(user_id),
-        RuleKind::Content => content_rules(user_id),
-        RuleKind::Room | RuleKind::Sender => Vec::new(),
+        RuleKind::Content | RuleKind::Room | RuleKind::Sender => Vec::new(),
         RuleKind::Underride => underride_rules(),
-    };
-    rules.retain(|rule| legacy == LegacyMentions::Present || !is_legacy(&rule.rule_id));
-    rules
-}
-
-/// Rules that look into the body, and are passed over when a message has `m.mentions`.
-pub(super) fn is_legacy(rule_id: &str) -> bool {
-    matches!(
-        rule_id,
-        ".m.rule.contains_display_name" | ".m.rule.contains_user_name" | ".m.rule.roomnotif"
-    )
+    }
 }
 
 fn rule(rule_id: &str, conditions: Value, actions: Value) -> PushRule {
@@ -101,22 +75,9 @@ fn override_rules(user_id: &UserId) -> Vec<PushRule> {
             json!(["notify", sound("default"), highlight()]),
         ),
         rule(
-            ".m.rule.contains_display_name",
-            json!([{ "kind": "contains_display_name" }]),
-            json!(["notify", sound("default"), highlight()]),
-        ),
-        rule(
             ".m.rule.is_room_mention",
             json!([
                 { "kind": "event_property_is", "key": "content.m\\.mentions.room", "value": true },
-                { "kind": "sender_notification_permission", "key": "room" },
-            ]),
-            json!(["notify", highlight()]),
-        ),
-        rule(
-            ".m.rule.roomnotif",
-            json!([
-                is("content.body", "@room"),
                 { "kind": "sender_notification_permission", "key": "room" },
             ]),
             json!(["notify", highlight()]),
@@ -146,17 +107,6 @@ fn override_rules(user_id: &UserId) -> Vec<PushRule> {
             json!([]),
         ),
     ]
-}
-
-fn content_rules(user_id: &UserId) -> Vec<PushRule> {
-    let mut user_name = rule(
-        ".m.rule.contains_user_name",
-        json!([]),
-        json!(["notify", sound("default"), highlight()]),
-    );
-    user_name.conditions = None;
-    user_name.pattern = Some(user_id.localpart().to_owned());
-    vec![user_name]
 }
 
 fn underride_rules() -> Vec<PushRule> {

@@ -65,12 +65,6 @@ impl PushEvent {
         self.body.as_deref()
     }
 
-    pub(super) fn has_mentions(&self) -> bool {
-        self.fields
-            .get("content")
-            .is_some_and(|content| content.get("m.mentions").is_some())
-    }
-
     pub(super) fn get(&self, path: &Path) -> Option<&Value> {
         let (first, rest) = path.0.split_first()?;
         rest.iter()

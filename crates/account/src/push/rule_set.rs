@@ -8,12 +8,7 @@ use lyceum_model::MatrixError;
 use ruma_common::{OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
 
-use super::{
-    compiled::CompiledRules,
-    default_rules::{LegacyMentions, default_rules},
-    glob::Glob,
-    push_event::BODY,
-};
+use super::{compiled::CompiledRules, default_rules::default_rules, glob::Glob, push_event::BODY};
 
 /// How many rules of their own a user may have.
 pub const USER_RULES_MAX: usize = 1000;
@@ -199,7 +194,7 @@ pub struct PushRules {
 impl PushRules {
     /// The rules of a user. `stored` is the content of their account data `m.push_rules`;
     /// whatever of it is damaged or unknown is passed over.
-    pub fn load(user_id: &UserId, stored: Option<&str>, legacy: LegacyMentions) -> Self {
+    pub fn load(user_id: &UserId, stored: Option<&str>) -> Self {
         let stored: Value = stored
             .and_then(|json| serde_json::from_str(json).ok())
             .unwrap_or_default();
@@ -213,7 +208,7 @@ impl PushRules {
                 .unwrap_or_default();
             let mut rules = RulesOfKind {
                 own: Vec::new(),
-                default: default_rules(kind, user_id, legacy),
+                default: default_rules(kind, user_id),
             };
             for rule in stored.iter().filter_map(|rule| stored_rule(kind, rule)) {
                 if rule.rule_id.starts_with('.') {

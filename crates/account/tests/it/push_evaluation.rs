@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lyceum_account::push::{
-    Actions, LegacyMentions, PushEvent, PushRules, RoomFacts, RuleKind, UserFacts, evaluate,
+    Actions, PushEvent, PushRules, RoomFacts, RuleKind, UserFacts, evaluate,
 };
 use lyceum_model::Event;
 use proptest::prelude::{any, prop_assert_eq, proptest};
@@ -18,12 +18,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self::with(LegacyMentions::Absent)
-    }
-
-    fn with(legacy: LegacyMentions) -> Self {
         Self {
-            rules: PushRules::load(user_id!("@alice:example.org"), None, legacy),
+            rules: PushRules::load(user_id!("@alice:example.org"), None),
             room: RoomFacts {
                 member_count: 3,
                 sender_power: 0,
@@ -145,21 +141,6 @@ fn mentions() {
     assert_eq!(scene.room.notification_levels["x"], 7);
     // Names in the body are not looked for any more.
     scene.check(text("alice: Alice A. @room"), "notify");
-}
-
-#[test]
-fn legacy_mentions() {
-    let mut scene = Scene::with(LegacyMentions::Present);
-    scene.check(text("hello alice a.!"), "notify highlight default");
-    scene.check(text("hello ALICE"), "notify highlight default");
-    scene.check(text("hello malice"), "notify");
-    scene.check(text("@room"), "notify");
-    scene.room.sender_power = 50;
-    scene.check(text("@room"), "notify highlight");
-    let intentional = json!({ "body": "alice @room", "m.mentions": {} });
-    scene.check(message(intentional), "notify");
-    scene.display_name = Some("");
-    scene.check(text("x"), "notify");
 }
 
 #[test]

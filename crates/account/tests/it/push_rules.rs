@@ -1,8 +1,7 @@
 //! Push rules as clients see and change them.
 
 use lyceum_account::push::{
-    LegacyMentions, PushRuleError, PushRules, RuleKind, SharedRules, TEXT_PATTERNS_MAX,
-    USER_RULES_MAX,
+    PushRuleError, PushRules, RuleKind, SharedRules, TEXT_PATTERNS_MAX, USER_RULES_MAX,
 };
 use lyceum_model::MatrixError;
 use proptest::{
@@ -13,11 +12,7 @@ use ruma_common::user_id;
 use serde_json::{Value, json};
 
 fn load(stored: Option<&str>) -> PushRules {
-    PushRules::load(
-        user_id!("@alice:example.org"),
-        stored,
-        LegacyMentions::Absent,
-    )
+    PushRules::load(user_id!("@alice:example.org"), stored)
 }
 
 fn ids(rules: &PushRules, kind: RuleKind) -> Vec<String> {
@@ -109,22 +104,6 @@ fn defaults() {
         })
     );
     assert_eq!(rules.content(), json!({ "global": rules.global() }));
-}
-
-#[test]
-fn legacy_defaults() {
-    let user_id = user_id!("@alice:example.org");
-    let rules = PushRules::load(user_id, None, LegacyMentions::Present);
-    assert_eq!(
-        rules.of_kind(RuleKind::Override).as_array().unwrap().len(),
-        12
-    );
-    let rule = rules
-        .get(RuleKind::Content, ".m.rule.contains_user_name")
-        .unwrap()
-        .to_json();
-    assert_eq!(rule["pattern"], "alice");
-    assert_eq!(rule.get("conditions"), None);
 }
 
 #[test]
@@ -385,7 +364,7 @@ fn damaged_storage_gives_the_defaults() {
 fn equal_rules_are_shared() {
     let mut shared = SharedRules::default();
     let alice = shared.share(load(None).compile());
-    let bob = PushRules::load(user_id!("@bob:example.org"), None, LegacyMentions::Absent);
+    let bob = PushRules::load(user_id!("@bob:example.org"), None);
     let bob = shared.share(bob.compile());
     assert!(std::sync::Arc::ptr_eq(&alice, &bob));
     for number in 0..1000 {

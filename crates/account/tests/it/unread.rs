@@ -143,8 +143,19 @@ fn many_are_summed_up() {
             highlight: 114
         }
     );
+    let mut redacted = counter.clone();
+    redacted.forget(Seq(150));
+    assert_eq!(redacted.blurred_from(), None);
+    redacted.forget(Seq(50));
+    assert_eq!(redacted.blurred_from(), Some(Seq(0)));
+    assert!(!counter.read_up_to(&ReadScope::Thread(thread(1)), Seq(50)));
+    assert_eq!(counter.blurred_from(), None);
     assert!(!counter.read_up_to(&ReadScope::Main, Seq(50)));
+    assert_eq!(counter.blurred_from(), Some(Seq(0)));
+    counter.keep();
+    assert_eq!(counter.blurred_from(), None);
     assert!(counter.read_up_to(&ReadScope::Main, Seq(100)));
+    assert_eq!(counter.blurred_from(), None);
     assert_eq!(
         counter.main(),
         Counted {

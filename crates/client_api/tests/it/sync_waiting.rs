@@ -465,6 +465,47 @@ async fn many_messages_to_a_device_come_in_parts() {
     assert_eq!(said, ["m0 m100 m200 m300 m400", "m500 m600", "", ""]);
 }
 
+/// However many there are, reading some of them takes just those off, and so does a redaction.
+#[tokio::test]
+async fn many_notifications_are_read_in_portions() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let mut sent = Vec::new();
+    for number in 0..300 {
+        sent.push(alice.say(&room, &number.to_string()).await);
+    }
+    let unread = async |since: Option<&Value>| {
+        let told = match since {
+            Some(since) => bob.sync_since(since).await,
+            None => bob.sync("").await,
+        };
+        let counts = &told["rooms"]["join"][&room]["unread_notifications"];
+        (counts["notification_count"].as_u64(), told)
+    };
+    let (count, first) = unread(None).await;
+    assert_eq!(count, Some(300));
+    let read = async |number: usize| {
+        let body = json!({});
+        bob.act(&room, &format!("receipt/m.read/{}", sent[number]), body)
+            .await
+            .ok();
+    };
+    read(99).await;
+    let (count, then) = unread(Some(&first)).await;
+    assert_eq!(count, Some(200));
+    for number in [50, 110, 250] {
+        let path = format!("/v3/rooms/{room}/redact/{}/{number}", sent[number]);
+        alice.put(&path, json!({})).await.ok();
+    }
+    let (count, then) = unread(Some(&then)).await;
+    assert_eq!(count, Some(198));
+    read(199).await;
+    let (count, _) = unread(Some(&then)).await;
+    assert_eq!(count, Some(99));
+}
+
 #[tokio::test]
 async fn presence_of_those_who_share_a_room() {
     let server = TestServer::start().await;
