@@ -160,6 +160,38 @@ async fn who_comes_later_does_not_read_what_an_erased_user_wrote() {
     assert!(sync["rooms"]["leave"][room_id].is_object(), "{sync}");
 }
 
+/// Neither what they said of the room, nor what others put in its place.
+#[tokio::test]
+async fn who_comes_later_does_not_read_what_an_erased_user_set() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let carol = server.user("carol").await;
+    let body = json!({ "preset": "public_chat", "power_level_content_override": {
+        "users": { bob.user_id.as_str(): 100, alice.user_id.as_str(): 50 },
+    }, "room_version": "11" });
+    let room = bob.create(body).await;
+    alice.join(&room).await;
+    let topic = |topic: &str| json!({ "topic": topic });
+    let secret = alice.set(&room, "m.room.topic", "", topic("secret")).await;
+    bob.set(&room, "m.room.topic", "", topic("open")).await;
+    let body = json!({ "auth": auth(), "erase": true });
+    alice.post("/v3/account/deactivate", body).await.ok();
+    carol.join(&room).await;
+    let mut told = vec![
+        carol.messages(&room, "dir=b&limit=100").await,
+        carol.sync("").await,
+    ];
+    let path = format!("/v3/rooms/{room}/event/{secret}");
+    told.push(carol.get(&path).await.ok());
+    for told in told {
+        let text = told.to_string();
+        assert!(!text.contains("secret"), "{text}");
+        assert!(!text.contains("\"displayname\":\"alice\""), "{text}");
+        assert!(text.contains(&secret), "{text}");
+    }
+    assert!(bob.get(&path).await.ok().to_string().contains("secret"));
+}
+
 #[tokio::test]
 async fn application_services_need_no_password() {
     let server = TestServer::with_services(|_| {}, vec![bridge()]).await;

@@ -560,7 +560,7 @@ impl Server {
         };
         shown.membership = membership;
         if let Some(replaced) = shown.event.replaces_state() {
-            shown.shows_prev_content = !self.is_redacted(replaced, recent).await?;
+            shown.shows_prev_content = self.may_show(reader, replaced, recent).await?;
         }
         if stored.event.state_key.is_none() {
             let id = &stored.event.id;
@@ -624,7 +624,7 @@ impl Server {
         Ok(related.iter().filter_map(entry).collect())
     }
 
-    /// Whether a reader gets a message without its content, since its sender was erased and the
+    /// Whether a reader gets an event without its content, since its sender was erased and the
     /// reader was not there when it was sent (Client-Server API, "Account deactivation").
     async fn is_erased_for(
         &self,
@@ -632,8 +632,7 @@ impl Server {
         (event, seq): (&Event, Option<Seq>),
         membership: Option<Membership>,
     ) -> Result<bool, StorageError> {
-        let may_be =
-            membership != Some(Membership::Join) && event.state_key.is_none() && !reader.sees_all;
+        let may_be = membership != Some(Membership::Join) && !reader.sees_all;
         if !may_be || !erased::is_erased(self, &event.sender).await? {
             return Ok(false);
         }
@@ -669,15 +668,24 @@ impl Server {
         Ok(seen)
     }
 
-    /// Whether an event was redacted, with the room's newest events at hand.
-    async fn is_redacted(&self, event_id: &EventId, recent: &Recent) -> Result<bool, StorageError> {
+    /// Whether the content of an event may be shown beside the one that replaced it: it was not
+    /// redacted, and is not that of somebody erased.
+    async fn may_show(
+        &self,
+        reader: &Reader,
+        event_id: &EventId,
+        recent: &Recent,
+    ) -> Result<bool, StorageError> {
+        let is_erased = async |event, seq| self.is_erased_for(reader, (event, seq), None).await;
         if let Some(entry) = recent.event(event_id) {
-            return Ok(entry.redacted_because.is_some());
+            return Ok(entry.redacted_because.is_none()
+                && !is_erased(&entry.event, Some(entry.seq)).await?);
         }
         let found = self.store.events(&[event_id.to_owned()]).await?;
-        Ok(found
-            .first()
-            .is_some_and(|stored| stored.redacted_because.is_some()))
+        let Some(stored) = found.first() else {
+            return Ok(true);
+        };
+        Ok(stored.redacted_because.is_none() && !is_erased(&stored.event, stored.seq).await?)
     }
 
     /// Users whose messages somebody does not want to see (`m.ignored_user_list`).
