@@ -1,8 +1,13 @@
 //! Who is there because a client of theirs syncs (Client-Server API, "Presence": `set_presence`).
 //!
-//! Presence is written when it changes, not with every sync; who no longer syncs goes offline.
+//! Presence is written when it changes, not with every sync; who no longer syncs goes offline. Who
+//! syncs but does nothing else is away after a while ("Idle timeout"), until they write, read or
+//! type.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use lyceum_model::{AccountChange, Batch, MatrixError, Presence, PresenceState, Timestamp};
 use parking_lot::Mutex;
@@ -15,6 +20,8 @@ use crate::{
 
 /// Who did not sync for so long is offline.
 const ABSENT_AFTER_MS: u64 = 75_000;
+/// Who syncs but did nothing for so long is away.
+const IDLE_AFTER_MS: u64 = 5 * 60_000;
 /// How often the time of the last activity is written while somebody stays online.
 const REFRESH_MS: u64 = 5 * 60_000;
 /// Somebody whom storage holds for online without activity for so long is not.
@@ -35,6 +42,8 @@ pub(crate) struct Attendance {
 #[derive(Debug, Default)]
 struct Attending {
     devices: BTreeMap<OwnedDeviceId, Device>,
+    /// When the user did something last; coming here is something.
+    active: Timestamp,
     /// What was written last, and when.
     written: Option<(PresenceState, Timestamp)>,
 }
@@ -51,18 +60,22 @@ impl Attending {
         self.devices
             .retain(|_, device| now.ms_since(device.seen) <= ABSENT_AFTER_MS);
         let is_there = |wanted| self.devices.values().any(|device| device.state == wanted);
-        [PresenceState::Online, PresenceState::Unavailable]
+        let state = [PresenceState::Online, PresenceState::Unavailable]
             .into_iter()
-            .find(|state| is_there(*state))
+            .find(|state| is_there(*state))?;
+        if now.ms_since(self.active) > IDLE_AFTER_MS {
+            return Some(PresenceState::Unavailable);
+        }
+        Some(state)
     }
 
     /// What is to be written, if anything.
     fn due(&mut self, now: Timestamp) -> Option<PresenceState> {
         let state = self.state(now)?;
-        let is_known = self
-            .written
-            .is_some_and(|(written, at)| written == state && now.ms_since(at) < REFRESH_MS);
-        if is_known {
+        let is_known = |(written, at): (_, Timestamp)| {
+            written == state && (now.ms_since(at) < REFRESH_MS || self.active <= at)
+        };
+        if self.written.is_some_and(is_known) {
             return None;
         }
         self.written = Some((state, now));
@@ -86,6 +99,9 @@ impl Server {
         let due = {
             let mut users = self.attendance.users.lock();
             let attending = users.entry(user_id.to_owned()).or_default();
+            if attending.devices.is_empty() {
+                attending.active = now;
+            }
             let device_id = device_id.unwrap_or_else(|| "".into());
             let is_full = attending.devices.len() >= DEVICES_MAX;
             if attending.devices.contains_key(device_id) || !is_full {
@@ -94,9 +110,40 @@ impl Server {
             }
             attending.due(now)
         };
-        if let Some(state) = due
-            && let Err(error) = presence::set(self, user_id, state, Status::Unchanged).await
-        {
+        if let Some(state) = due {
+            self.write_presence(user_id, state).await;
+        }
+    }
+
+    /// A user does something by which others see that they are there: writes, reads, types. Nobody
+    /// waits for its being written.
+    pub fn active(self: &Arc<Self>, user_id: &UserId) {
+        let now = self.clock.now();
+        let due = {
+            let mut users = self.attendance.users.lock();
+            let Some(attending) = users.get_mut(user_id) else {
+                return;
+            };
+            attending.active = now;
+            attending.due(now)
+        };
+        if let Some(state) = due {
+            let (server, user_id) = (self.clone(), user_id.to_owned());
+            self.supervisor.spawn("presence", async move {
+                server.write_presence(&user_id, state).await;
+            });
+        }
+    }
+
+    /// When a user was last active, as far as it is known here and not yet in storage.
+    pub(crate) fn last_active(&self, user_id: &UserId) -> Option<Timestamp> {
+        let users = self.attendance.users.lock();
+        users.get(user_id).map(|attending| attending.active)
+    }
+
+    async fn write_presence(&self, user_id: &UserId, state: PresenceState) {
+        let set = presence::set(self, user_id, state, Status::Unchanged);
+        if let Err(error) = set.await {
             tracing::debug!(%error, "presence could not be stored");
             if let Some(attending) = self.attendance.users.lock().get_mut(user_id) {
                 attending.written = None;

@@ -48,7 +48,7 @@ pub enum Status {
     Set(Option<String>),
 }
 
-/// Sets a user's presence; this counts as activity. Where presence is off, nothing is kept.
+/// Sets a user's presence. Where presence is off, nothing is kept.
 pub async fn set(
     server: &Server,
     user_id: &UserId,
@@ -81,7 +81,9 @@ pub async fn set(
         user_id: user_id.to_owned(),
         state,
         status,
-        last_active: server.clock.now(),
+        last_active: server
+            .last_active(user_id)
+            .unwrap_or_else(|| server.clock.now()),
         position: Position::default(),
     };
     server.commit(AccountChange::PutPresence(presence)).await?;
@@ -103,13 +105,19 @@ pub async fn get(
     } else {
         Vec::new()
     };
-    Ok(known.into_iter().next().unwrap_or_else(|| Presence {
+    let mut presence = known.into_iter().next().unwrap_or_else(|| Presence {
         user_id: user_id.to_owned(),
         state: PresenceState::Offline,
         status: None,
         last_active: Timestamp::default(),
         position: Position::default(),
-    }))
+    });
+    if presence.state != PresenceState::Offline
+        && let Some(active) = server.last_active(user_id)
+    {
+        presence.last_active = presence.last_active.max(active);
+    }
+    Ok(presence)
 }
 
 /// Whether two users are members of a common room.

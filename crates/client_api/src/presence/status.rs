@@ -43,6 +43,7 @@ pub(crate) async fn put(
     let state = PresenceState::from_name(&body.presence);
     let state = state.ok_or_else(|| MatrixError::invalid_param("There is no such presence"))?;
     let status = Status::Set(body.status_msg);
+    app.server.active(&requester.user_id);
     let set = presence::set(&app.server, &requester.user_id, state, status).await;
     set.map_err(MatrixError::from)?;
     Ok(json(&json!({})))

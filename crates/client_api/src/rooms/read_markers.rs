@@ -33,6 +33,7 @@ async fn receipt(
     JsonBody(body): JsonBody<ReceiptBody>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
+    app.server.active(&requester.user_id);
     let mut marks = Vec::new();
     let mut fully_read = None;
     match kind.as_str() {
@@ -83,6 +84,7 @@ async fn read_markers(
     JsonBody(body): JsonBody<MarkersBody>,
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
+    app.server.active(&requester.user_id);
     let read = body.read.map(|event_id| (ReceiptKind::Read, event_id));
     let read_private = body
         .read_private

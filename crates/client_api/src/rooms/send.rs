@@ -54,6 +54,7 @@ async fn send(
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
     let content = content_of(&body)?;
+    app.server.active(&requester.user_id);
     let draft = Draft::message(kind.clone(), content);
     let target = redaction_target(&draft);
     if target.is_none() {

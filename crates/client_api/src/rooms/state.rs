@@ -137,6 +137,7 @@ async fn set(
 ) -> Answer {
     requester.limit(&app, Limit::Message)?;
     refuse_create(&kind)?;
+    app.server.active(&requester.user_id);
     let is_bent = requester.is_provisioning() && key.is_empty();
     let mut draft = Draft::state(kind, key, content_of(&body)?);
     let leaves = |(user_id, membership)| user_id == requester.user_id && membership == "leave";

@@ -30,6 +30,7 @@ async fn typing(
 ) -> Answer {
     requester.limit(&app, Limit::Request)?;
     requester.must_be(&user_id)?;
+    app.server.active(&requester.user_id);
     let timeout_ms = body
         .typing
         .then(|| body.timeout.unwrap_or(TIMEOUT_MS_DEFAULT));

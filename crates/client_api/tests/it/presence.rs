@@ -99,3 +99,43 @@ async fn where_presence_is_off_all_are_offline() {
         assert!(told["presence"].is_null(), "{told}");
     }
 }
+
+#[tokio::test]
+async fn who_does_nothing_is_away_until_they_do_something() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let path = format!("/v3/presence/{}/status", alice.user_id);
+    let status = async || {
+        let told = bob.get(&path).await.ok();
+        let ago = told["last_active_ago"].as_u64().unwrap();
+        (told["presence"].as_str().unwrap().to_owned(), ago)
+    };
+    let mut last = alice.sync("").await;
+    assert_eq!(status().await, ("online".to_owned(), 0));
+    server.clock.advance_ms(30_000);
+    alice.say(&room, "I am here").await;
+    server.clock.advance_ms(1_000);
+    assert_eq!(status().await, ("online".to_owned(), 1_000));
+    for _ in 0..6 {
+        server.clock.advance_ms(60_000);
+        last = alice.sync_since(&last).await;
+    }
+    assert_eq!(status().await, ("unavailable".to_owned(), 361_000));
+    let since = bob.sync("set_presence=offline").await;
+    let typing = format!("/v3/rooms/{room}/typing/{}", alice.user_id);
+    alice.put(&typing, json!({ "typing": true })).await.ok();
+    let mut told = since;
+    loop {
+        let next = told["next_batch"].as_str().unwrap().to_owned();
+        let query = format!("/v3/sync?set_presence=offline&timeout=10000&since={next}");
+        told = bob.get(&query).await.ok();
+        if let Some(event) = told["presence"]["events"].get(0) {
+            assert_eq!(event["content"]["presence"], "online");
+            break;
+        }
+        assert_ne!(told["next_batch"], next, "nothing comes");
+    }
+    assert_eq!(status().await, ("online".to_owned(), 0));
+}
