@@ -82,7 +82,7 @@ async fn log_in(
         let now = app.server.clock.now();
         app.limiter.check_address(Limit::Login, address, now)?;
         if let Some(user_id) = login::user_of(&app.server, &credentials).await? {
-            app.limiter.check_user(Limit::Login, &user_id, now)?;
+            app.limiter.check_account(&user_id, address, now)?;
         }
     }
     let wanted = body.wishes.into();

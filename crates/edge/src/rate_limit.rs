@@ -74,6 +74,20 @@ impl RateLimiter {
         self.take(limit, self.bucket(limit), user_id.as_str(), now)
     }
 
+    /// Takes one from an account's bucket for logging in, unless the account or the address is
+    /// exempt.
+    pub fn check_account(
+        &self,
+        user_id: &UserId,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if self.limits.exempt_addresses.contains(&address) {
+            return Ok(());
+        }
+        self.check_user(Limit::Login, user_id, now)
+    }
+
     /// Takes one from the bucket of a user for whom an admin set other limits on what is sent;
     /// 0 a second: none.
     pub fn check_override(

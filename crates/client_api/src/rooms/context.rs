@@ -41,14 +41,18 @@ async fn context(
     let server = &app.server;
     let filter = filter_of(parameters.filter.as_deref())?;
     let limit = parameters.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let reader = server
-        .reader(&requester.user_id, &room_id)
-        .await
-        .map_err(MatrixError::from)?;
-    let (stored, membership) = server
-        .event_for(&reader, &event_id)
-        .await
-        .map_err(MatrixError::from)?;
+    // Somebody invited sees what may be seen of the room, and no more than that.
+    let reader = server.reader(&requester.user_id, &room_id).await;
+    let (reader, refusal) = match reader {
+        Ok(reader) => (reader, None),
+        Err(refusal) => {
+            let reader = server.event_reader(&requester.user_id, &room_id).await;
+            (reader.map_err(MatrixError::from)?, Some(refusal))
+        }
+    };
+    let found = server.event_for(&reader, &event_id).await;
+    let (stored, membership) =
+        found.map_err(|error| MatrixError::from(refusal.unwrap_or(error)))?;
     let seq = stored
         .seq
         .ok_or_else(|| MatrixError::not_found("There is no such event"))?;

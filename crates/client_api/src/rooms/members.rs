@@ -11,6 +11,7 @@ use lyceum_model::{Event, MatrixError, Membership, Seq, StoredEvent};
 use lyceum_room::membership_of;
 use lyceum_server::{
     Server,
+    application_services::ApplicationService,
     rooms::{self, joined_members::Reader},
 };
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError, TimelinePage};
@@ -154,7 +155,13 @@ async fn joined(
 ) -> Answer {
     let room = app.server.rooms.room(&room_id).await?;
     let is_member = |room: &lyceum_room::Room| {
-        room.state.membership(&requester.user_id) == Some(Membership::Join)
+        let has_member = |service: &ApplicationService| {
+            let mut members = room.state.joined_members();
+            members.any(|(user_id, _)| service.owns_user(user_id))
+        };
+        // An application service asks as it likes for rooms in which any of its users is.
+        room.is_joined(&requester.user_id)
+            || requester.application_service().is_some_and(has_member)
     };
     let Some(room) = room.filter(is_member) else {
         return Err(MatrixError::forbidden("You are not in that room").into());

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::put};
-use lyceum_edge::{Answer, App, JsonBody, Limit, RawBody, Requester, Segments, client, json};
+use lyceum_edge::{Answer, App, JsonBody, RawBody, Requester, Segments, client, json};
 use lyceum_model::MatrixError;
 use lyceum_server::rooms::TransactionName;
 use ruma_common::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::send::content_of;
+use super::send::{content_of, limit_unless_sent};
 
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     client(
@@ -33,7 +33,13 @@ async fn redact(
     Segments((room_id, target, transaction_id)): Segments<(OwnedRoomId, OwnedEventId, String)>,
     RawBody(body): RawBody,
 ) -> Answer {
-    requester.limit(&app, Limit::Message)?;
+    let name = TransactionName {
+        scope: format!("redact/{room_id}/{target}"),
+        transaction_id,
+    };
+    if let Some(event_id) = limit_unless_sent(&app, &requester, &name).await? {
+        return Ok(json(&json!({ "event_id": event_id })));
+    }
     let content = match body.trim_ascii() {
         [] => None,
         body => {
@@ -41,11 +47,7 @@ async fn redact(
             Some(content_of(body)?)
         }
     };
-    let scope = format!("redact/{room_id}/{target}");
-    let transaction = Some(TransactionName {
-        scope,
-        transaction_id,
-    });
+    let transaction = Some(name);
     let sent = app
         .server
         .redact(&requester, &room_id, &target, content, transaction)

@@ -9,7 +9,7 @@ use lyceum_edge::{
 use lyceum_model::{MatrixError, Timestamp};
 use lyceum_room::{Draft, redaction_target};
 use lyceum_server::rooms::TransactionName;
-use ruma_common::OwnedRoomId;
+use ruma_common::{OwnedEventId, OwnedRoomId};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
 
@@ -52,7 +52,13 @@ async fn send(
     Query(parameters): Query<Parameters>,
     RawBody(body): RawBody,
 ) -> Answer {
-    requester.limit(&app, Limit::Message)?;
+    let name = TransactionName {
+        scope: format!("send/{room_id}/{kind}"),
+        transaction_id,
+    };
+    if let Some(event_id) = limit_unless_sent(&app, &requester, &name).await? {
+        return Ok(json(&json!({ "event_id": event_id })));
+    }
     let content = content_of(&body)?;
     app.server.active(&requester.user_id);
     let draft = Draft::message(kind.clone(), content);
@@ -60,10 +66,7 @@ async fn send(
     if target.is_none() {
         requester.refuse_suspended()?;
     }
-    let transaction = Some(TransactionName {
-        scope: format!("send/{room_id}/{kind}"),
-        transaction_id,
-    });
+    let transaction = Some(name);
     let server = &app.server;
     let sent = match target {
         Some(target) => {
@@ -86,6 +89,21 @@ async fn send(
     };
     let event_id = sent.map_err(MatrixError::from)?;
     Ok(json(&json!({ "event_id": event_id })))
+}
+
+/// Limits how much is sent; what was sent before is no more of it, and is answered as it was.
+pub(super) async fn limit_unless_sent(
+    app: &App,
+    requester: &Requester,
+    name: &TransactionName,
+) -> Result<Option<OwnedEventId>, Refusal> {
+    let Err(refusal) = requester.limit(app, Limit::Message) else {
+        return Ok(None);
+    };
+    match app.server.sent_before(requester, name.clone()).await? {
+        Some(event_id) => Ok(Some(event_id)),
+        None => Err(refusal),
+    }
 }
 
 /// The body as the content of an event: a JSON object, otherwise untouched.

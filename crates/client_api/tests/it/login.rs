@@ -149,6 +149,22 @@ async fn attempts_are_limited_by_account() {
 }
 
 #[tokio::test]
+async fn exempt_addresses_try_as_often_as_they_like() {
+    let server = TestServer::with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.login.burst = 1;
+        config.rate_limits.exempt_addresses = vec!["0.0.0.0".parse().unwrap()];
+    })
+    .await;
+    server.user("alice").await;
+    let body = json!({ "type": "m.login.password", "user": "alice", "password": "guess" });
+    for _ in 0..4 {
+        let answer = server.anonymous().post("/v3/login", body.clone()).await;
+        answer.expect_error(403, "M_FORBIDDEN");
+    }
+}
+
+#[tokio::test]
 async fn a_login_token_works_once() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
@@ -275,6 +291,26 @@ async fn a_lost_answer_to_a_refresh_is_no_harm() {
     server.clock.advance_ms(3_600_001);
     let late = nobody.post("/v3/refresh", body).await;
     late.expect_error(401, "M_UNKNOWN_TOKEN");
+}
+
+/// However often a device renews, the token that it holds is good to its end.
+#[tokio::test]
+async fn many_refreshes_end_no_token_before_its_time() {
+    let server = TestServer::start().await;
+    let (mut last, mut refresh_token) = refreshable(&server).await;
+    for round in 0..12 {
+        server.clock.advance_ms(1_000);
+        let body = json!({ "refresh_token": refresh_token });
+        let answer = server.anonymous().post("/v3/refresh", body).await.ok();
+        let whoami = last.get("/v3/account/whoami").await;
+        assert_eq!(whoami.status, 200, "round {round}");
+        last = server.client(answer["access_token"].as_str().unwrap());
+        last.get("/v3/account/whoami").await.ok();
+        answer["refresh_token"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut refresh_token);
+    }
 }
 
 #[tokio::test]

@@ -429,3 +429,25 @@ async fn what_shall_be_delayed_is_refused() {
         answer.expect_error(403, "M_FORBIDDEN");
     }
 }
+
+#[tokio::test]
+async fn the_invited_see_what_was_sent_since() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let visibility = json!({
+        "type": "m.room.history_visibility",
+        "content": { "history_visibility": "invited" },
+    });
+    let room = alice.create(json!({ "initial_state": [visibility] })).await;
+    let before = alice.say(&room, "before").await;
+    alice.act_on(&room, "invite", &bob).await.ok();
+    let since = alice.say(&room, "since").await;
+    let context = async |event_id: &str| {
+        bob.get(&format!("/v3/rooms/{room}/context/{event_id}"))
+            .await
+    };
+    let told = context(&since).await.ok();
+    assert_eq!(told["event"]["content"]["body"], "since");
+    assert!(!told.to_string().contains(&before), "{told}");
+    context(&before).await.expect_error(403, "M_FORBIDDEN");
+}

@@ -273,3 +273,27 @@ async fn application_services_say_when() {
         .ok();
     assert_ne!(event["origin_server_ts"], 1_234_567);
 }
+
+/// What was sent is answered as it was, whatever may be sent now.
+#[tokio::test]
+async fn a_transaction_that_comes_again_is_not_limited() {
+    let server = TestServer::with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.message.burst = 2;
+    })
+    .await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let path = |number: u8| format!("/v3/rooms/{room}/send/m.room.message/{number}");
+    let body = json!({ "msgtype": "m.text", "body": "hello" });
+    let sent = alice.put(&path(0), body.clone()).await.ok();
+    let redact = format!(
+        "/v3/rooms/{room}/redact/{}/1",
+        sent["event_id"].as_str().unwrap()
+    );
+    let redacted = alice.put(&redact, json!({})).await.ok();
+    let limited = alice.put(&path(2), body.clone()).await;
+    limited.expect_error(429, "M_LIMIT_EXCEEDED");
+    alice.put(&path(0), body).await.expect(200, sent);
+    alice.put(&redact, json!({})).await.expect(200, redacted);
+}

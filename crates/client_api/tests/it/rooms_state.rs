@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{check, line, next_batch},
-    harness::{ANY, TestServer},
+    harness::{ANY, TestServer, bridge},
 };
 
 #[tokio::test]
@@ -214,4 +214,21 @@ async fn a_picture_is_taken_away_with_null() {
     }
     let wrong = alice.put(&path, json!({ "url": 1 })).await;
     wrong.expect_error(400, "M_BAD_JSON");
+}
+
+#[tokio::test]
+async fn application_services_ask_for_the_rooms_of_their_users() {
+    let server = TestServer::with_services(|_| {}, vec![bridge()]).await;
+    let service = server.client("as-token");
+    let body = json!({ "type": "m.login.application_service", "username": "bridge_carol" });
+    service.post("/v3/register", body).await.ok();
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let path = format!("/v3/rooms/{room}/joined_members");
+    let outside = service.get(&path).await;
+    outside.expect_error(403, "M_FORBIDDEN");
+    let join = format!("/v3/join/{room}?user_id=@bridge_carol:example.org");
+    service.post(&join, json!({})).await.ok();
+    let told = service.get(&path).await.ok();
+    assert_eq!(told["joined"].as_object().unwrap().len(), 2, "{told}");
 }

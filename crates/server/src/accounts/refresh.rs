@@ -1,13 +1,13 @@
 //! Renewing an access token (Client-Server API, "Refreshing access tokens").
 
 use lyceum_account::token;
-use lyceum_model::{AccessToken, AccountChange, Batch, Expect, MatrixError, TokenKind};
+use lyceum_model::{AccessToken, AccountChange, Batch, Expect, MatrixError, Timestamp, TokenKind};
 use lyceum_storage::{CommitError, StorageError, Store};
 
 use super::tokens::{self, Issued};
 use crate::{Server, sessions::Session};
 
-/// How many tokens a device has, at most; more come only from clients that refresh without need.
+/// How many access tokens a device has, at most, those that ended lately included.
 const DEVICE_TOKENS_MAX: usize = 8;
 
 /// Why a token was not renewed.
@@ -72,17 +72,14 @@ pub async fn refresh(server: &Server, refresh_token: &str) -> Result<Issued, Ref
     let of_device = all
         .iter()
         .filter(|token| token.device_id.as_ref() == Some(&device_id));
-    let of_device: Vec<&AccessToken> = of_device.collect();
-    if of_device.len() >= DEVICE_TOKENS_MAX {
-        let user_id = shown.user_id.clone();
-        let device_id = device_id.clone();
-        batch.push(AccountChange::RemoveDeviceTokens { user_id, device_id });
-    } else {
-        for token in of_device {
-            if token.kind == TokenKind::Refresh && token.hash != hash {
-                batch.push(AccountChange::RemoveToken(token.hash));
-            }
-        }
+    let (refresh, mut access): (Vec<&AccessToken>, Vec<&AccessToken>) =
+        of_device.partition(|token| token.kind == TokenKind::Refresh);
+    let used_up = refresh.into_iter().filter(|token| token.hash != hash);
+    // Those that ended first go first.
+    access.sort_by_key(|token| token.expires.unwrap_or(Timestamp(u64::MAX)));
+    let too_many = access.len().saturating_sub(DEVICE_TOKENS_MAX - 1);
+    for token in used_up.chain(access.into_iter().take(too_many)) {
+        batch.push(AccountChange::RemoveToken(token.hash));
     }
     let issued = tokens::issue_tokens(server, &shown.user_id, device_id, true, now, &mut batch);
     // The answer may be lost: what was shown stays valid as long as the new access token, or

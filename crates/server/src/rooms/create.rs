@@ -160,6 +160,10 @@ impl Server {
         additional_creators: Vec<OwnedUserId>,
     ) -> Result<OwnedRoomId, RoomError> {
         self.refuse_blocked(room_id).await?;
+        // Before anything that waits: what this room was to who asked.
+        let before = self.rooms.room(room_id).await?;
+        let before = before.and_then(|room| room.tombstone());
+        let _turn = self.rooms.upgrades.of(room_id.as_str()).await;
         let sender = &session.user_id;
         let profile = self.profile(sender).await?;
         let aliases = self.store.aliases(room_id).await?;
@@ -168,9 +172,6 @@ impl Server {
             .room(room_id)
             .await?
             .is_some_and(|room| room.is_published);
-        let before = self.rooms.room(room_id).await?;
-        let before = before.and_then(|room| room.tombstone());
-        let _turn = self.rooms.upgrades.of(room_id.as_str()).await;
         let mut replacement = None;
         let mut decide = |room: &lyceum_room::Room| -> Result<Decision, RoomError> {
             let tombstone = room.tombstone();

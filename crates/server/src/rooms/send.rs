@@ -54,6 +54,11 @@ impl Server {
         transaction: Option<TransactionName>,
         sent_at: Option<Timestamp>,
     ) -> Result<Sent, RoomError> {
+        // The same reaction twice at once is still twice.
+        let _turn = match draft.kind.as_str() {
+            "m.reaction" => Some(self.accounts.turn(&session.user_id).await),
+            _ => None,
+        };
         if let Err(error) = self.check_relation(session, room_id, &draft).await {
             // What was granted once stays granted.
             if let (RoomError::Refused(_), Some(name)) = (&error, transaction)
@@ -71,6 +76,19 @@ impl Server {
             Ok(lyceum_room::send(room, sender, draft.clone(), signer, now)?)
         })
         .await
+    }
+
+    /// The event that was sent by a transaction, if there was one.
+    pub async fn sent_before(
+        &self,
+        session: &Session,
+        transaction: TransactionName,
+    ) -> Result<Option<OwnedEventId>, StorageError> {
+        let outcome = self.store.transaction(&transaction.of(session)).await?;
+        Ok(outcome.and_then(|outcome| match outcome {
+            TransactionOutcome::Event(event_id) => Some(event_id),
+            TransactionOutcome::Done => None,
+        }))
     }
 
     /// Sets a piece of state (`PUT /rooms/{roomId}/state/{eventType}/{stateKey}`).
