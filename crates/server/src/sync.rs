@@ -1335,6 +1335,28 @@ impl Syncing {
         Ok(Some(rewound))
     }
 
+    /// The member events of these users in a state.
+    async fn members_at(
+        &self,
+        of: StateOf,
+        wanted: &BTreeSet<OwnedUserId>,
+    ) -> Result<BTreeMap<OwnedUserId, Arc<Event>>, StorageError> {
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let keys = wanted
+            .iter()
+            .map(|user_id| StateKey::new("m.room.member", user_id.as_str()))
+            .collect();
+        let state = self.server.store.state_at(of, StateWanted::Keys(keys));
+        let found = state.await?.unwrap_or_default();
+        let of_user = |event: Arc<Event>| {
+            let user_id = UserId::parse(event.state_key.as_deref()?).ok()?;
+            Some((user_id, event))
+        };
+        Ok(found.into_iter().filter_map(of_user).collect())
+    }
+
     /// Of these members, those whose member event at the timeline's start was not today's.
     async fn members_before(
         &self,
@@ -1446,6 +1468,16 @@ impl Syncing {
             Some(from) if was_joined => Some(server.store.seq_at(room_id, from).await?),
             _ => None,
         };
+        // Who left, and was banned after that, was in the room until they left.
+        let stay = match since_seq {
+            Some(_) if !was_member => server.end_of_stay(&reader.room, self.user_id()).await?,
+            _ => reader.left.clone(),
+        };
+        let is_told_state = stay.as_ref().is_some_and(|stay| stay.was_member);
+        let (stay_event, stay_seq) = match stay {
+            Some(stay) => (stay.event_id, stay.seq),
+            None => (leave_event.clone(), leave_seq),
+        };
         let page = TimelinePage {
             room_id: room_id.clone(),
             from: Seq(leave_seq.0 + 1),
@@ -1470,7 +1502,7 @@ impl Syncing {
             let (is_visible, membership) = server.visibility(&reader, stored).await?;
             memberships.push((&stored.event, membership));
             let is_shown =
-                is_visible || is_own_leave || self.was_present(&leave_event, stored).await?;
+                is_visible || is_own_leave || self.was_present(&stay_event, stored).await?;
             if !cut.offer(stored, is_shown) {
                 break;
             }
@@ -1490,19 +1522,19 @@ impl Syncing {
         };
         let store = &server.store;
         let after_leave = StateOf {
-            event_id: leave_event.clone(),
+            event_id: stay_event.clone(),
             side: StateSide::After,
         };
         let uses_state_after = self.request.use_state_after.is_some();
-        let until = match timeline.first() {
-            Some(first) if !uses_state_after => StateOf {
-                event_id: first.id.clone(),
+        let until = match taken.events.first() {
+            Some(first) if !uses_state_after && first.seq <= Some(stay_seq) => StateOf {
+                event_id: first.event.id.clone(),
                 side: StateSide::Before,
             },
             _ => after_leave.clone(),
         };
         let mut entries = match (scope, news.from) {
-            _ if !was_member && uses_state_after => {
+            _ if !is_told_state && uses_state_after => {
                 let own = StateKey::new("m.room.member", self.user_id().as_str());
                 let wanted = StateWanted::Keys(vec![own]);
                 store
@@ -1510,7 +1542,7 @@ impl Syncing {
                     .await?
                     .unwrap_or_default()
             }
-            _ if !was_member => Vec::new(),
+            _ if !is_told_state => Vec::new(),
             (StateScope::Since { limited }, Some(from))
                 if limited || uses_state_after || timeline.is_empty() =>
             {
@@ -1519,24 +1551,43 @@ impl Syncing {
                     event_id,
                     side: StateSide::After,
                 });
-                let changed = store.state_difference(since, until).await?;
+                let changed = store.state_difference(since, until.clone()).await?;
                 changed.unwrap_or_default()
             }
             (StateScope::Since { .. }, _) => Vec::new(),
             (StateScope::Full, _) => store
-                .state_at(until, StateWanted::All)
+                .state_at(until.clone(), StateWanted::All)
                 .await?
                 .unwrap_or_default(),
         };
-        if !uses_state_after {
-            for left_out in &taken.left_out_state {
-                entries.retain(|event| event.state_name() != left_out.state_name());
-                entries.push(left_out.clone());
-            }
+        let last_own = timeline.iter().find(|event| event.id == leave_event);
+        if uses_state_after
+            && stay_event != leave_event
+            && let Some(last_own) = last_own
+        {
+            entries.retain(|event| event.state_name() != last_own.state_name());
+            entries.push(last_own.clone());
         }
-        let state = entries
-            .iter()
-            .filter(|event| filter.room.state.matches(event));
+        let wanted = match filter.room.state.lazy_load_members && is_told_state {
+            true => room_view::lazy_members(scope, self.user_id(), &timeline, &[]),
+            false => BTreeSet::new(),
+        };
+        let members = self.members_at(until, &wanted).await?;
+        let chosen = {
+            let question = StateQuestion {
+                user_id: self.user_id(),
+                room_id,
+                scope,
+                uses_state_after,
+                filter,
+                timeline: &timeline,
+                left_out_state: &taken.left_out_state,
+                entries: &entries,
+                heroes: &[],
+                member: &|user_id| members.get(user_id).cloned(),
+            };
+            choose_state(&question, &mut self.device.lock().sent_members)
+        };
         let mut left = LeftRoom {
             room_id: room_id.clone(),
             timeline: Timeline {
@@ -1550,7 +1601,8 @@ impl Syncing {
                         seq,
                     }),
             },
-            state: state
+            state: chosen
+                .iter()
                 .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
                 .collect(),
             account_data,

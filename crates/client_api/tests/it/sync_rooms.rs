@@ -304,6 +304,69 @@ async fn who_is_removed_sees_it_and_what_came_before() {
     }
 }
 
+/// Who leaves and is banned then hears what changed while they were in, and nothing after.
+#[tokio::test]
+async fn who_is_banned_after_leaving_sees_what_came_before() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let since = bob.sync("").await;
+    let name = |name: &str| json!({ "name": name });
+    alice.set(&room, "m.room.name", "", name("within")).await;
+    for number in 0..10 {
+        alice.say(&room, &number.to_string()).await;
+    }
+    bob.leave(&room).await;
+    alice
+        .set(&room, "m.room.topic", "", json!({ "topic": "too late" }))
+        .await;
+    alice.act_on(&room, "ban", &bob).await.ok();
+    let filter = escape(r#"{"room":{"timeline":{"limit":3}}}"#);
+    for (after, key) in [("", "state"), ("&use_state_after=true", "state_after")] {
+        let query = format!("filter={filter}{after}&since={}", next_batch(&since));
+        let told = bob.sync(&query).await;
+        let left = &told["rooms"]["leave"][&room];
+        let text = left.to_string();
+        assert!(
+            text.contains("within") && !text.contains("too late"),
+            "{key}: {left}"
+        );
+        let own = |event: &&Value| event["state_key"] == bob.user_id.as_str();
+        let timeline = left["timeline"]["events"].as_array().unwrap();
+        let last = timeline.iter().rev().find(own).unwrap();
+        assert_eq!(last["content"]["membership"], "ban");
+        let state = left[key]["events"].as_array().unwrap();
+        if key == "state_after" {
+            let own = state.iter().find(own).unwrap();
+            assert_eq!(own["content"]["membership"], "ban");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_removed_learns_by_whom_though_members_are_lazy() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let carol = server.user("carol").await;
+    let levels = json!({ "users": { carol.user_id.as_str(): 50 } });
+    let body = json!({ "preset": "public_chat", "name": "Hall",
+        "power_level_content_override": levels });
+    let room = alice.create(body).await;
+    carol.join(&room).await;
+    bob.join(&room).await;
+    alice.say(&room, "hello").await;
+    let filter = escape(r#"{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":1}}}"#);
+    let since = bob.sync(&format!("filter={filter}")).await;
+    let state = since["rooms"]["join"][&room]["state"].to_string();
+    assert!(!state.contains("\"carol\""), "{state}");
+    carol.act_on(&room, "kick", &bob).await.ok();
+    let query = format!("filter={filter}&since={}", next_batch(&since));
+    let told = bob.sync(&query).await;
+    let state = &told["rooms"]["leave"][&room]["state"]["events"];
+    assert_eq!(line(state), "carol:join", "{told}");
+}
+
 #[tokio::test]
 async fn rooms_left_long_ago_are_told_on_request() {
     let server = TestServer::start().await;

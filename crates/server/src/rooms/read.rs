@@ -168,7 +168,7 @@ impl Server {
 
     /// By which event a user who is gone ceased to be a member: not always the last one about
     /// them, since who left can be banned, and the ban be lifted.
-    async fn end_of_stay(
+    pub(crate) async fn end_of_stay(
         &self,
         room: &Room,
         user_id: &UserId,
