@@ -11,7 +11,9 @@ use std::{
 };
 
 use lyceum_storage::StorageError;
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, hooks::Wal, types::ValueRef};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, config::DbConfig, ffi, hooks::Wal, types::ValueRef,
+};
 
 use crate::sql::{Insert, Param, Row, Session, Sql, Value};
 
@@ -328,6 +330,11 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// What an error of SQLite means to us.
 #[allow(clippy::needless_pass_by_value, reason = "a function for map_err")]
 pub(crate) fn failed(error: rusqlite::Error) -> StorageError {
+    // What readers and the writer share of the log grows with it, and has an error of its own.
+    let cannot_grow = |error: &ffi::Error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE;
+    if error.sqlite_error().is_some_and(cannot_grow) {
+        return StorageError::Full;
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StorageError::Full,
         Some(ErrorCode::CannotOpen) => StorageError::Unreachable(error.to_string()),
