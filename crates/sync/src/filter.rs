@@ -245,6 +245,17 @@ impl RoomEventFilter {
                 .is_none_or(|wanted| wanted == has_url(event.content.get()))
     }
 
+    /// Whether a piece of state is wanted beside events of these senders: of members that are
+    /// loaded lazily only theirs.
+    pub fn matches_state(&self, event: &Event, senders: &BTreeSet<&str>) -> bool {
+        let is_lazy_member = self.lazy_load_members && &*event.kind == "m.room.member";
+        let is_sender = || {
+            let user_id = event.state_key.as_deref();
+            user_id.is_some_and(|user_id| senders.contains(user_id))
+        };
+        self.matches(event) && (!is_lazy_member || is_sender())
+    }
+
     /// Whether it depends on the events that relate to an event: then ask
     /// [`Self::matches_relations`] too.
     pub fn asks_for_relations(&self) -> bool {

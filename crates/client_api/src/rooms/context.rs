@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
 use lyceum_edge::{Answer, App, Query, Requester, Segments, client, json_bytes};
-use lyceum_model::{Event, MatrixError, Seq};
+use lyceum_model::{MatrixError, Seq};
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted};
 use lyceum_sync::{
     client_event::{ClientEvent, EventForm, ShownEvent},
@@ -82,18 +82,10 @@ async fn context(
         .map(|(stored, _)| stored.event.sender.as_str())
         .chain([stored.event.sender.as_str()])
         .collect();
-    let is_wanted = |event: &&Arc<Event>| {
-        let is_lazy_member = filter.lazy_load_members && &*event.kind == "m.room.member";
-        let is_sender = || {
-            let user_id = event.state_key.as_deref();
-            user_id.is_some_and(|user_id| senders.contains(user_id))
-        };
-        filter.matches(event) && (!is_lazy_member || is_sender())
-    };
     let state = state.unwrap_or_default();
     let state = state
         .iter()
-        .filter(is_wanted)
+        .filter(|event| filter.matches_state(event, &senders))
         .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
         .collect();
     let body = context_json(&Context {

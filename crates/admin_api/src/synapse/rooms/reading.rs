@@ -1,7 +1,7 @@
 //! Reading a room without being in it: `/v1/rooms/{roomId}/{members,state,messages,context,…}`
 //! and `/v1/fetch_event`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
@@ -198,6 +198,11 @@ async fn context(
         .state_at(of, StateWanted::All)
         .await?
         .unwrap_or_default();
+    let around = before.events.iter().chain(&after.events);
+    let senders: BTreeSet<&str> = around
+        .map(|(stored, _)| stored.event.sender.as_str())
+        .chain([stored.event.sender.as_str()])
+        .collect();
     let place = |stored: &StoredEvent| stored.seq.unwrap_or(seq);
     let body = context_json(&Context {
         form: EventForm::new(server.clock.now()),
@@ -214,6 +219,7 @@ async fn context(
         events_after: all_shown(server, &reader, &after).await?,
         state: state
             .iter()
+            .filter(|event| filter.matches_state(event, &senders))
             .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
             .collect(),
     });

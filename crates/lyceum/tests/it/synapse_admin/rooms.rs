@@ -84,6 +84,17 @@ fn rooms_are_read_and_ruled() {
             "state"
         ]
     );
+    // A filter holds for the state too.
+    let state_of = |filter: &str| -> Vec<String> {
+        let path = format!("{one}/context/{}?filter={}", php(&said), php(filter));
+        let context = scene.ok("GET", &path, "");
+        let state = context["state"].as_array().unwrap().iter();
+        state
+            .map(|event| event["type"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(state_of(r#"{"types":["m.room.name"]}"#), ["m.room.name"]);
+    assert!(!state_of(r#"{"not_types":["m.room.name"]}"#).contains(&"m.room.name".to_owned()));
     let found = scene.ok("GET", &format!("{one}/timestamp_to_event?ts=0&dir=f"), "");
     assert_eq!(keys(&found), ["event_id", "origin_server_ts"]);
     let fetched = scene.ok("GET", &format!("/v1/fetch_event/{}", php(&said)), "");
