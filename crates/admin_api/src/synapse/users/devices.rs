@@ -143,9 +143,12 @@ async fn rename(
         Some(_) => return Err(MatrixError::bad_json("display_name must be a string").into()),
     };
     let device_id = <&DeviceId>::from(device_id.as_str());
+    let has_name = name.is_some();
     match devices::put(&app.server, &user.user_id, device_id, name, MayCreate::No).await {
-        // As Synapse has it.
-        Ok(_) | Err(DeviceError::NotFound) => Ok(done()),
+        Ok(_) => Ok(done()),
+        // As Synapse has it: without a name there is nothing to do, whatever is there.
+        Err(DeviceError::NotFound) if !has_name => Ok(done()),
+        Err(DeviceError::NotFound) => Err(MatrixError::not_found("Not found").into()),
         Err(error) => Err(refused(error)),
     }
 }

@@ -203,13 +203,12 @@ fn sessions_devices_and_limits() {
         json!("Phone")
     );
     scene.ok("DELETE", &format!("{devices}/NEW"), "{}");
-    // As Synapse has it: who renames what is not there has nothing to do, and first it is asked
-    // whose devices they are.
-    scene.ok(
-        "PUT",
-        &format!("{devices}/NEW"),
-        r#"{"display_name":"Phone"}"#,
-    );
+    // As Synapse has it: what is not there gets no name, but without a name there is nothing to
+    // do; and first it is asked whose devices they are.
+    let body = r#"{"display_name":"Phone"}"#;
+    let renamed = scene.admin("PUT", &format!("{devices}/NEW"), body);
+    assert_eq!(renamed.code(), "404 M_NOT_FOUND");
+    scene.ok("PUT", &format!("{devices}/NEW"), "");
     let long = json!({ "display_name": "n".repeat(101) }).to_string();
     let refused = scene.admin("PUT", &format!("{devices}/NEW"), &long);
     assert_eq!(refused.code(), "400 M_TOO_LARGE");
