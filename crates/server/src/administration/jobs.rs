@@ -83,11 +83,10 @@ pub enum Work {
 }
 
 impl Work {
-    /// Its name in Synapse's answers.
+    /// Its name in Synapse's answers, where a deletion that purges nothing has no other one.
     pub fn action(&self) -> &'static str {
         match self {
-            Self::DeleteRoom { wish, .. } if wish.purge => "shutdown_and_purge_room",
-            Self::DeleteRoom { .. } => "shutdown_room",
+            Self::DeleteRoom { .. } => "shutdown_and_purge_room",
             Self::RedactUser { .. } => "redact_all_events",
             Self::PurgeHistory { .. } => "purge_history",
         }

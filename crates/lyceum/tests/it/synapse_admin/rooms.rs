@@ -299,6 +299,20 @@ fn rooms_are_deleted() {
     let job = again["delete_id"].as_str().unwrap();
     let done = scene.finished(&format!("/v2/rooms/delete_status/{job}"));
     assert_eq!(done["status"], json!("complete"), "{done}");
+    // A deletion is found by its action, whether it purges or not.
+    let kept = scene.room(&scene.alice, &json!({}));
+    let path = format!("/v2/rooms/{}", php(&kept));
+    let begun = scene.ok("DELETE", &path, r#"{"purge":false}"#);
+    let job = begun["delete_id"].as_str().unwrap();
+    scene.finished(&format!("/v2/rooms/delete_status/{job}"));
+    for (action, count) in [("shutdown_and_purge_room", 1), ("shutdown_room", 0)] {
+        let path = format!(
+            "/v1/scheduled_tasks?action_name={action}&resource_id={}",
+            php(&kept)
+        );
+        let tasks = scene.ok("GET", &path, "")["scheduled_tasks"].clone();
+        assert_eq!(tasks.as_array().unwrap().len(), count, "{tasks}");
+    }
     // Version 1 answers when it is done; here the room stays, empty.
     let room = scene.room(&scene.alice, &json!({}));
     let done = scene.ok(
