@@ -8,6 +8,7 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
+use lyceum_account::names::{self, Registrant};
 use lyceum_edge::{AdminRequester, Answer, App, Segments, json};
 use lyceum_model::{MatrixError, Timestamp};
 use lyceum_server::{
@@ -52,6 +53,9 @@ async fn username_available(
     parameters: Parameters,
 ) -> Answer {
     let username = parameters.required_text("username")?;
+    // A registration takes capitals as small letters; here the name itself is asked about.
+    let server_name = &app.server.config.server_name;
+    names::new_user_id(username, server_name, Registrant::Person).map_err(refused)?;
     let free = registration::free_user_id(&app.server, Some(username), None).await;
     free.map_err(refused)?;
     Ok(json(&json!({ "available": true })))
