@@ -592,6 +592,21 @@ fn trap_6_two_users_with_one_address() {
 }
 
 #[test]
+fn what_is_no_address_is_left_out() {
+    with_both_tokens(|moodle, _| {
+        let made = moodle.put_user(&id("stud1"), "Stud One", "nonsense");
+        assert_eq!((made.status, &made.json()["threepids"]), (201, &json!([])));
+        let address = "stud1@example.invalid";
+        let changed = moodle.put_user(&id("stud1"), "Stud One", address).json();
+        assert_eq!(changed["threepids"][0]["address"], json!(address));
+        let changed = moodle.put_user(&id("stud1"), "Stud 1", "");
+        let shown = changed.json();
+        assert_eq!((changed.status, &shown["threepids"]), (200, &json!([])));
+        assert_eq!(shown["displayname"], json!("Stud 1"));
+    });
+}
+
+#[test]
 fn trap_7_nobody_is_taken_over() {
     with_both_tokens(|moodle, _| {
         let server = moodle.server;

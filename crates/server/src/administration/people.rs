@@ -1,6 +1,9 @@
 //! Accounts as admins see and change them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lyceum_account::names::{self, Registrant};
 use lyceum_model::{AccountChange, Batch, Expect, MatrixError, Threepid, Timestamp, User};
@@ -25,6 +28,11 @@ use crate::{
 
 /// The longest password an admin can set, in bytes.
 const PASSWORD_BYTES_MAX: usize = 512;
+
+/// The shortest e-mail address, in characters.
+const EMAIL_LENGTH_MIN: usize = 3;
+/// The longest e-mail address, in characters; as Synapse has it.
+const EMAIL_LENGTH_MAX: usize = 500;
 
 /// An account with what belongs to it.
 #[derive(Debug, Clone)]
@@ -318,13 +326,7 @@ async fn replace_threepids(
     batch: &mut Batch,
 ) -> Result<Vec<Threepid>, AdministrationError> {
     let now = server.clock.now();
-    let mut wanted: Vec<(String, String)> = wanted
-        .iter()
-        .map(|(medium, address)| (medium.clone(), canonical_address(medium, address)))
-        .filter(|(_, address)| !address.is_empty())
-        .collect();
-    wanted.sort();
-    wanted.dedup();
+    let wanted = valid_threepids(user_id, (present, wanted), by)?;
     let mut added = Vec::new();
     for threepid in present {
         let is_wanted = wanted
@@ -357,6 +359,45 @@ async fn replace_threepids(
         batch.push(AccountChange::PutThreepid(threepid.clone()));
     }
     Ok(added)
+}
+
+/// The addresses as they are kept, each once. What is there may stay. What is no address is left
+/// out for a platform, which would go no further than an error.
+fn valid_threepids(
+    user_id: &UserId,
+    (present, wanted): (&[Threepid], &[(String, String)]),
+    by: Changer<'_>,
+) -> Result<BTreeSet<(String, String)>, MatrixError> {
+    let mut valid = BTreeSet::new();
+    for (medium, address) in wanted {
+        let address = canonical_address(medium, address);
+        let is_present = present
+            .iter()
+            .any(|threepid| threepid.medium == *medium && threepid.address == address);
+        let is_valid = match medium.as_str() {
+            "email" => is_present || is_email_address(&address),
+            _ => !address.is_empty(),
+        };
+        match by {
+            _ if is_valid => {
+                valid.insert((medium.clone(), address));
+            }
+            Changer::Admin(_) if medium == "email" => {
+                return Err(MatrixError::unknown("Unable to parse email address"));
+            }
+            Changer::Admin(_) => {}
+            Changer::Platform => {
+                tracing::info!(user = %user_id, "what is no address was left out");
+            }
+        }
+    }
+    Ok(valid)
+}
+
+/// Whether mail may be sent to this, as far as can be told from looking at it.
+fn is_email_address(address: &str) -> bool {
+    let length = address.chars().count();
+    (EMAIL_LENGTH_MIN..=EMAIL_LENGTH_MAX).contains(&length) && address.split('@').count() == 2
 }
 
 /// An address as it is kept.

@@ -157,6 +157,13 @@ fn accounts_are_made_listed_and_changed() {
         scene.admin("PUT", &carol, &odd).code(),
         "400 M_MISSING_PARAM"
     );
+    // An address of 500 characters is the longest one.
+    for (length, status) in [(500, 200), (501, 400)] {
+        let address = format!("{:a<length$}", "c@");
+        let body = json!({ "threepids": [{ "medium": "email", "address": address }] });
+        let put = scene.admin("PUT", &carol, &body.to_string());
+        assert_eq!(put.status, status, "{length}: {put:?}");
+    }
     // Who is locked is not found by others.
     let search = |term: &str| {
         let body = json!({ "search_term": term });
