@@ -61,6 +61,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BriefBody<T> {
     }
 }
 
+/// The bytes of such a body.
+#[derive(Debug)]
+pub struct BriefBytes(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for BriefBytes {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        read(request, BRIEF_BODY_BYTES_MAX).await.map(Self)
+    }
+}
+
 impl<T: DeserializeOwned> JsonBody<T> {
     /// Reads JSON; tells apart what is no JSON (`M_NOT_JSON`) and what has a wrong shape
     /// (`M_BAD_JSON`), or what cannot be kept as it is: integers beyond 2^53, deep nesting. A list would pass for a struct with its fields in order; it is refused, since

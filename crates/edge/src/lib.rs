@@ -15,7 +15,7 @@ mod routes;
 
 pub use address::{ClientAddress, OverTls};
 pub use app::App;
-pub use body::{BriefBody, EMPTY_BODY, JsonBody, RawBody};
+pub use body::{BriefBody, BriefBytes, EMPTY_BODY, JsonBody, RawBody};
 pub use cors::with_cors;
 pub use provisioning::{Provisioning, is_moodle};
 pub use query::{Query, empty_as_none};

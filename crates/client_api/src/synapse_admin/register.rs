@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use hmac::{Hmac, KeyInit, Mac};
-use lyceum_edge::{Answer, App, BriefBody, ClientAddress, Limit, json};
+use lyceum_edge::{Answer, App, BriefBytes, ClientAddress, Limit, json};
 use lyceum_model::MatrixError;
 use lyceum_server::accounts::{
     interactive_auth::Passed,
     registration::{self, NewAccount},
     tokens::WantedSession,
 };
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sha1::Sha1;
 
 use crate::session_answer::session_answer;
@@ -35,18 +34,6 @@ struct Signed<'a> {
     kind: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-struct Body {
-    nonce: Option<String>,
-    username: Option<String>,
-    displayname: Option<String>,
-    password: Option<String>,
-    admin: Option<bool>,
-    user_type: Option<String>,
-    mac: Option<String>,
-    inhibit_login: Option<bool>,
-}
-
 async fn nonce(State(app): State<Arc<App>>, ClientAddress(address): ClientAddress) -> Answer {
     secret(&app)?;
     let now = app.server.clock.now();
@@ -58,50 +45,53 @@ async fn nonce(State(app): State<Arc<App>>, ClientAddress(address): ClientAddres
 async fn register(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
-    BriefBody(body): BriefBody<Body>,
+    BriefBytes(body): BriefBytes,
 ) -> Answer {
     let secret = secret(&app)?;
     let server = &app.server;
     let now = server.clock.now();
     app.limiter.check_address(Limit::Request, address, now)?;
-    let nonce = specified(body.nonce, "nonce")?;
-    registration::use_nonce(server, &nonce)
+    let body = object(&body)?;
+    let nonce = text(&body, "nonce", "unrecognised nonce")?;
+    registration::use_nonce(server, nonce)
         .await
         .map_err(MatrixError::from)?;
-    let username = specified(body.username, "username")?;
-    signable(&username, "Invalid username")?;
-    let password = specified(body.password, "password")?;
-    signable(&password, "Invalid password")?;
-    if body
-        .user_type
-        .as_ref()
-        .is_some_and(|kind| !USER_TYPES.contains(&kind.as_str()))
-    {
-        return Err(MatrixError::unknown("Invalid user type").into());
-    }
-    let mac = specified(body.mac, "mac")?;
-    let signed = Signed {
-        nonce: &nonce,
-        username: &username,
-        password: &password,
-        is_admin: body.admin.unwrap_or(false),
-        kind: body.user_type.as_deref(),
+    let username = signable(&body, "username", "Invalid username")?;
+    let password = signable(&body, "password", "Invalid password")?;
+    let kind = match body.get("user_type") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(kind)) if USER_TYPES.contains(&kind.as_str()) => Some(kind.as_str()),
+        Some(_) => return Err(MatrixError::unknown("Invalid user type").into()),
     };
-    if !is_right(secret, &signed, &mac) {
+    let is_admin = switch(&body, "admin")?;
+    let inhibits_login = switch(&body, "inhibit_login")?;
+    let display_name = match body.get("displayname") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name.clone()).filter(|name| !name.is_empty()),
+        Some(_) => return Err(MatrixError::invalid_param("'displayname' must be a string").into()),
+    };
+    let mac = text(&body, "mac", "Invalid mac")?;
+    let signed = Signed {
+        nonce,
+        username,
+        password,
+        is_admin,
+        kind,
+    };
+    if !is_right(secret, &signed, mac) {
         return Err(MatrixError::new(403, "M_UNKNOWN", "HMAC incorrect").into());
     }
-    let is_admin = signed.is_admin;
-    let user_id = registration::free_user_id(server, Some(&username), None).await;
+    let user_id = registration::free_user_id(server, Some(username), None).await;
     let user_id = user_id.map_err(MatrixError::from)?;
     let account = NewAccount {
-        password: Some(password),
-        display_name: body.displayname.filter(|name| !name.is_empty()),
+        password: Some(password.to_owned()),
+        display_name,
         is_admin,
-        kind: body.user_type,
+        kind: kind.map(str::to_owned),
         ..NewAccount::new(user_id.clone(), "admin")
     };
     let wanted = WantedSession::default();
-    let session = (body.inhibit_login != Some(true)).then_some(&wanted);
+    let session = (!inhibits_login).then_some(&wanted);
     let issued = registration::register(server, account, session, &Passed::not_needed()).await;
     let issued = issued.map_err(MatrixError::from)?;
     Ok(json(&session_answer(&app, &user_id, issued.as_ref())))
@@ -114,18 +104,47 @@ fn secret(app: &App) -> Result<&str, MatrixError> {
         .ok_or_else(|| MatrixError::unknown("Shared secret registration is not enabled"))
 }
 
-fn specified(value: Option<String>, key: &str) -> Result<String, MatrixError> {
-    value
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| MatrixError::bad_json(format!("{key} must be specified")))
+/// The object that a body is, or what is wrong with it in Synapse's words.
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, MatrixError> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(MatrixError::bad_json("Content must be a JSON object.")),
+        Err(_) => Err(MatrixError::not_json("Content not JSON.")),
+    }
 }
 
-/// Refuses what is too long, or has the zero that stands between the parts that are signed.
-fn signable(text: &str, why: &'static str) -> Result<(), MatrixError> {
-    if text.chars().count() > SIGNED_LENGTH_MAX || text.contains('\0') {
+/// A text that must be there; `why` another value is refused.
+fn text<'a>(
+    body: &'a Map<String, Value>,
+    key: &str,
+    why: &'static str,
+) -> Result<&'a str, MatrixError> {
+    match body.get(key) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(MatrixError::unknown(why)),
+        None => Err(MatrixError::bad_json(format!("{key} must be specified"))),
+    }
+}
+
+/// A text that can be signed: not empty, not too long, and without the zero that stands between the parts.
+fn signable<'a>(
+    body: &'a Map<String, Value>,
+    key: &str,
+    why: &'static str,
+) -> Result<&'a str, MatrixError> {
+    let text = text(body, key, why)?;
+    if text.is_empty() || text.chars().count() > SIGNED_LENGTH_MAX || text.contains('\0') {
         return Err(MatrixError::unknown(why));
     }
-    Ok(())
+    Ok(text)
+}
+
+fn switch(body: &Map<String, Value>, key: &str) -> Result<bool, MatrixError> {
+    match body.get(key) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(_) => Err(MatrixError::bad_json(format!("{key} must be a boolean"))),
+    }
 }
 
 /// Whether `mac` is the hex HMAC-SHA1 of what was signed.
