@@ -68,14 +68,14 @@ async fn local_user(app: &App, named: &str, other_server: &'static str) -> Resul
 /// A user id in Synapse's words.
 fn user_id(text: &str) -> Result<OwnedUserId, Refusal> {
     UserId::parse(text).map_err(|_| {
-        let why = if !text.starts_with('@') {
-            "Expected UserID string to start with '@'"
+        let error = if !text.starts_with('@') {
+            MatrixError::invalid_param("Expected UserID string to start with '@'")
         } else if text.len() > USER_ID_BYTES_MAX {
-            "User ID may not be longer than 255 characters"
+            MatrixError::invalid_username("User ID may not be longer than 255 characters")
         } else {
-            "Expected UserID of the form '@localname:domain'"
+            MatrixError::invalid_param("Expected UserID of the form '@localname:domain'")
         };
-        MatrixError::invalid_param(why).into()
+        error.into()
     })
 }
 

@@ -41,7 +41,7 @@ async fn join(
     }
     let user_id = user_id(named)?;
     let room_id = server
-        .bring_in(&requester.user_id, &room, &user_id)
+        .bring_in_for_admin(&requester.user_id, &room, &user_id)
         .await
         .map_err(refused)?;
     Ok(json(&json!({ "room_id": room_id })))

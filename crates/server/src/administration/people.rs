@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use lyceum_account::names::{self, Registrant};
+use lyceum_account::{
+    names::{self, Registrant},
+    profile::{self, ProfileError},
+};
 use lyceum_model::{AccountChange, Batch, Expect, MatrixError, Threepid, Timestamp, User};
 use lyceum_storage::StorageError;
 use ruma_common::UserId;
@@ -127,6 +130,14 @@ impl Server {
         change: PersonChange,
         by: Changer<'_>,
     ) -> Result<Put, AdministrationError> {
+        for (key, value) in [
+            ("displayname", &change.display_name),
+            ("avatar_url", &change.avatar_url),
+        ] {
+            if let Some(value) = value {
+                check_profile(key, value)?;
+            }
+        }
         let password_hash = match &change.password {
             Some(password) if password.len() > PASSWORD_BYTES_MAX || password.is_empty() => {
                 return Err(MatrixError::unknown("Invalid password").into());
@@ -261,12 +272,10 @@ async fn create(
         ("avatar_url", change.avatar_url.as_deref()),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let body = json!({ key: value });
-            let value = lyceum_account::profile::field_from_body(key, &body);
             batch.push(AccountChange::ProfileField {
                 user_id: user_id.clone(),
                 key: key.to_owned(),
-                value: value.map_err(MatrixError::from)?,
+                value: check_profile(key, value)?,
             });
         }
     }
@@ -289,6 +298,15 @@ async fn create(
         external_ids,
         last_seen: None,
     })))
+}
+
+/// What a profile field is to hold; what is wrong with it, with Synapse's code.
+fn check_profile(key: &str, value: &str) -> Result<Option<String>, MatrixError> {
+    let field = profile::field_from_body(key, &json!({ key: value }));
+    field.map_err(|error| match error {
+        ProfileError::DisplayNameTooLong => MatrixError::unknown(error.to_string()),
+        error => error.into(),
+    })
 }
 
 /// Hashes a password that an admin chose; no policy binds them.

@@ -12,18 +12,51 @@ use crate::{Server, rooms::RoomError, sessions::Session};
 /// Synapse gives.
 const LEVEL_FROM_CREATOR: i64 = 100;
 
+/// Why nobody gets into a room that an admin blocked.
+const BLOCKED: &str = "This room has been blocked on this server";
+
 impl Server {
+    /// Brings a user of this server into a room for an admin, who is told in Synapse's words why
+    /// that cannot be.
+    pub async fn bring_in_for_admin(
+        &self,
+        admin: &UserId,
+        room: &RoomOrAliasId,
+        user_id: &UserId,
+    ) -> Result<OwnedRoomId, AdministrationError> {
+        let user = self.user_to_bring_in(user_id).await?;
+        let room_id = self.room_of(room).await?;
+        let facts = self.administration.facts(&*self.store).await?;
+        if facts.blocker(&room_id).is_some() {
+            return Err(MatrixError::new(403, "M_UNKNOWN", BLOCKED).into());
+        }
+        let Some(known) = self.rooms.room(&room_id).await? else {
+            let why = "Can't join remote room because no servers that are in the room have been \
+                       provided.";
+            return Err(MatrixError::new(404, "M_UNKNOWN", why).into());
+        };
+        if known.state.membership(user_id) == Some(Membership::Ban) {
+            let is_open = known.join_rule() == lyceum_room::JoinRule::Public;
+            return Err(banned(if is_open { "join" } else { "invite" }).into());
+        }
+        self.bring_user_in(admin, room_id, &user).await
+    }
+
     /// Brings a user of this server into a room, as who asks could by inviting them.
-    pub async fn bring_in(
+    pub(super) async fn bring_in(
         &self,
         by: &UserId,
         room: &RoomOrAliasId,
         user_id: &UserId,
     ) -> Result<OwnedRoomId, AdministrationError> {
-        let other_server = "This endpoint can only be used with local users";
-        let user = people::local_user(self, user_id, other_server).await?;
+        let user = self.user_to_bring_in(user_id).await?;
         let room_id = self.room_of(room).await?;
         self.bring_user_in(by, room_id, &user).await
+    }
+
+    async fn user_to_bring_in(&self, user_id: &UserId) -> Result<User, AdministrationError> {
+        let other_server = "This endpoint can only be used with local users";
+        people::local_user(self, user_id, other_server).await
     }
 
     async fn bring_user_in(
@@ -86,8 +119,7 @@ impl Server {
     pub async fn refuse_blocked(&self, room_id: &RoomId) -> Result<(), RoomError> {
         let facts = self.administration.facts(&*self.store).await?;
         if facts.blocker(room_id).is_some() {
-            let why = "This room has been blocked on this server";
-            return Err(MatrixError::forbidden(why).into());
+            return Err(MatrixError::forbidden(BLOCKED).into());
         }
         Ok(())
     }
@@ -108,8 +140,14 @@ impl Server {
         let levels = known.power_levels();
         let giver_level = levels.user(&giver);
         if !levels.may_send(&giver, "m.room.power_levels", true) {
-            let why = "No local user has permission to change the power levels";
+            let why = "No local admin user in room with power to update power levels.";
             return Err(MatrixError::unknown(why).into());
+        }
+        let membership = known.state.membership(user_id);
+        let is_open = known.join_rule() == lyceum_room::JoinRule::Public;
+        // Asked before anything is done: Synapse gives the level first.
+        if membership == Some(Membership::Ban) && !is_open {
+            return Err(banned("invite").into());
         }
         if !levels.privileged().contains(&user_id.to_owned()) && levels.user(user_id) < giver_level
         {
@@ -120,8 +158,6 @@ impl Server {
             let draft = with_level(&known, user_id, level)?;
             self.send_as(&giver, &room_id, draft).await?;
         }
-        let membership = known.state.membership(user_id);
-        let is_open = known.join_rule() == lyceum_room::JoinRule::Public;
         if !is_open && !matches!(membership, Some(Membership::Join | Membership::Invite)) {
             self.invite(&giver, &room_id, user_id, None).await?;
         }
@@ -160,6 +196,11 @@ impl Server {
         let user = user.ok_or_else(|| MatrixError::not_found("User not found"))?;
         Ok(Session::without_token(user.user_id))
     }
+}
+
+fn banned(action: &str) -> MatrixError {
+    let why = format!("Cannot {action} user who was banned");
+    MatrixError::new(403, "M_BAD_STATE", why)
 }
 
 fn with_level(room: &Room, user_id: &UserId, level: i64) -> Result<Draft, Denied> {

@@ -383,3 +383,35 @@ fn who_was_sent_out_of_a_room_that_is_shut_no_longer_has_it() {
     let details = scene.ok("GET", &format!("/v1/rooms/{}", php(&room)), "");
     assert_eq!(details["forgotten"], json!(true));
 }
+
+#[test]
+fn who_is_banned_or_kept_out_is_not_brought_in() {
+    let scene = Scene::start();
+    scene.server.user("bob", &[]);
+    let whom = json!({ "user_id": id("bob") });
+    for (preset, action) in [("public_chat", "join"), ("private_chat", "invite")] {
+        let room = scene.room(&scene.admin, &json!({ "preset": preset }));
+        let ban = format!("/rooms/{}/ban", php(&room));
+        assert_eq!(scene.client(&scene.admin, "POST", &ban, &whom).status, 200);
+        let check = |path: &str, action: &str| {
+            let refused = scene.admin("POST", path, &whom.to_string());
+            assert_eq!(refused.code(), "403 M_BAD_STATE", "{path}");
+            let why = format!("Cannot {action} user who was banned");
+            assert_eq!(refused.json()["error"], json!(why), "{path}");
+        };
+        check(&format!("/v1/join/{}", php(&room)), action);
+        if preset == "private_chat" {
+            let make = format!("/v1/rooms/{}/make_room_admin", php(&room));
+            check(&make, "invite");
+            let levels = format!("/rooms/{}/state/m.room.power_levels", php(&room));
+            let levels = scene.client(&scene.admin, "GET", &levels, &json!({}));
+            let level = &levels.json()["users"][id("bob")];
+            assert!(level.is_null(), "{level}");
+        }
+        let block = format!("/v1/rooms/{}/block", php(&room));
+        scene.ok("PUT", &block, r#"{"block":true}"#);
+        let join = format!("/v1/join/{}", php(&room));
+        let refused = scene.admin("POST", &join, &whom.to_string());
+        assert_eq!(refused.code(), "403 M_UNKNOWN");
+    }
+}
