@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub(super) struct Object(pub(super) Map<String, Value>);
 
-/// A body that must be an object, or nothing.
+/// A body that must be an object, or nothing: no body, or `null`.
 #[derive(Debug)]
 pub(super) struct ObjectOrNothing(pub(super) Map<String, Value>);
 
@@ -27,7 +27,7 @@ impl<S: Send + Sync> FromRequest<S> for ObjectOrNothing {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let RawBody(bytes) = RawBody::from_request(request, state).await?;
-        if bytes.is_empty() {
+        if bytes.is_empty() || bytes.trim_ascii() == b"null" {
             return Ok(Self(Map::new()));
         }
         object(&bytes).map(Self)

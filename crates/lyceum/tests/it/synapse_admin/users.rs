@@ -247,6 +247,20 @@ fn sessions_devices_and_limits() {
     let mine = scene.ok("GET", &format!("/v2/users/{me}/devices"), "");
     assert_eq!(&mine["devices"][0]["last_seen_ts"], seen);
 
+    // A body that may be missing may be null.
+    for (method, path) in [
+        ("POST", format!("/v1/users/{alice}/override_ratelimit")),
+        ("POST", format!("/v1/users/{alice}/login")),
+        ("PUT", format!("{devices}/NEW")),
+    ] {
+        scene.ok(method, &path, "null");
+    }
+    scene.ok(
+        "DELETE",
+        &format!("/v1/users/{alice}/override_ratelimit"),
+        "",
+    );
+
     // An admin acts as a user, without a device, until the admin ends it.
     let token = scene.ok("POST", &format!("/v1/users/{alice}/login"), "{}")["access_token"].clone();
     let token = token.as_str().unwrap();
