@@ -10,10 +10,11 @@ use axum::{
 use lyceum_edge::{AdminRequester, Answer, App, Refusal, Segments, json};
 use lyceum_model::{MatrixError, Media, MediaId, Timestamp};
 use lyceum_server::administration::files::OldFiles;
-use ruma_common::ServerName;
+use lyceum_storage::StorageError;
+use ruma_common::{RoomId, ServerName};
 use serde_json::{Map, Value, json};
 
-use super::{done, parameters::Parameters, refused, room_looked_at, user_id, v1};
+use super::{done, parameters::Parameters, refused, user_id, v1};
 
 /// Times before this are seconds that were meant as milliseconds.
 const IMPLAUSIBLE: Timestamp = Timestamp(30_000_000_000);
@@ -68,7 +69,7 @@ async fn of_room(
     _admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let (local, remote) = app.server.files_of_room(&room_looked_at(&named)?).await?;
+    let (local, remote) = files_of_room(&app, &named).await?;
     let uris = |ids: Vec<MediaId>| -> Vec<String> {
         ids.iter()
             .map(|id| format!("mxc://{}/{}", id.server_name, id.media_id))
@@ -77,6 +78,17 @@ async fn of_room(
     Ok(json(
         &json!({ "local": uris(local), "remote": uris(remote) }),
     ))
+}
+
+/// What a room shows; what is no room shows nothing.
+async fn files_of_room(
+    app: &App,
+    named: &str,
+) -> Result<(Vec<MediaId>, Vec<MediaId>), StorageError> {
+    match RoomId::parse(named) {
+        Ok(room_id) => app.server.files_of_room(&room_id).await,
+        Err(_) => Ok((Vec::new(), Vec::new())),
+    }
 }
 
 async fn one(
@@ -224,7 +236,7 @@ async fn quarantine_room(
     admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let (mut ids, remote) = app.server.files_of_room(&room_looked_at(&named)?).await?;
+    let (mut ids, remote) = files_of_room(&app, &named).await?;
     ids.extend(remote);
     let count = app
         .server

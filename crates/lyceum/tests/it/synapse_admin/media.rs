@@ -53,6 +53,11 @@ fn files_are_listed_quarantined_and_deleted() {
     );
     let shown = scene.ok("GET", &format!("/v1/room/{}/media", php(&room)), "");
     assert_eq!(shown, json!({ "local": [uri], "remote": [] }));
+    // What is no room shows nothing.
+    let shown = scene.ok("GET", "/v1/room/nope/media", "");
+    assert_eq!(shown, json!({ "local": [], "remote": [] }));
+    let count = scene.ok("POST", "/v1/room/nope/media/quarantine", "{}");
+    assert_eq!(count, json!({ "num_quarantined": 0 }));
     // The second has the same bytes, so it goes into quarantine with the first.
     let count = scene.ok(
         "POST",
