@@ -65,6 +65,15 @@ async fn local_user(app: &App, named: &str, other_server: &'static str) -> Resul
         .map_err(refused)
 }
 
+/// The same where Synapse has another word for nobody.
+async fn known_user(app: &App, named: &str, other_server: &'static str) -> Result<User, Refusal> {
+    let user = local_user(app, named, other_server).await;
+    user.map_err(|Refusal(error)| match error.status {
+        404 => MatrixError::not_found("Unknown user").into(),
+        _ => Refusal(error),
+    })
+}
+
 /// A user id in Synapse's words.
 fn user_id(text: &str) -> Result<OwnedUserId, Refusal> {
     UserId::parse(text).map_err(|_| {

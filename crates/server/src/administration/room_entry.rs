@@ -140,7 +140,13 @@ impl Server {
         let levels = known.power_levels();
         let giver_level = levels.user(&giver);
         if !levels.may_send(&giver, "m.room.power_levels", true) {
-            let why = "No local admin user in room with power to update power levels.";
+            let has_level =
+                levels.users.contains_key(&giver) || levels.privileged().contains(&giver);
+            let why = if has_level {
+                "No local admin user in room with power to update power levels."
+            } else {
+                "No local admin user in room"
+            };
             return Err(MatrixError::unknown(why).into());
         }
         let membership = known.state.membership(user_id);

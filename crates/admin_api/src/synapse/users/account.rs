@@ -21,7 +21,7 @@ use ruma_common::UserId;
 use serde_json::{Value, json};
 
 use super::super::{
-    done, local_user,
+    done, known_user, local_user,
     object::{Object, ObjectOrNothing, required},
     refused, v1,
 };
@@ -135,7 +135,7 @@ async fn reset_password(
     let password = password.filter(|password| !password.is_empty());
     let password = password.ok_or_else(|| MatrixError::unknown("Invalid password"))?;
     let ends_sessions = body.get("logout_devices") != Some(&Value::Bool(false));
-    let user = local_user(&app, &named, "Can only set passwords of local users").await?;
+    let user = known_user(&app, &named, "Can only set passwords of local users").await?;
     app.server
         .set_password(&user.user_id, password.to_owned(), ends_sessions)
         .await

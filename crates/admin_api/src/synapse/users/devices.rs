@@ -18,7 +18,7 @@ use ruma_common::{DeviceId, OwnedDeviceId, UserId};
 use serde_json::{Value, json};
 
 use super::super::{
-    done, local_user,
+    done, known_user, local_user,
     object::{Object, ObjectOrNothing, object, required},
     refused, v1, v2,
 };
@@ -46,7 +46,7 @@ async fn list(
     _admin: AdminRequester,
     Segments(named): Segments<String>,
 ) -> Answer {
-    let user = local_user(&app, &named, OTHER_SERVER).await?;
+    let user = known_user(&app, &named, OTHER_SERVER).await?;
     let devices = app
         .server
         .devices_of(std::slice::from_ref(&user.user_id))
@@ -74,7 +74,7 @@ async fn create(
     Object(body): Object,
 ) -> Answer {
     let other = "Can only create devices for local users";
-    let user = local_user(&app, &named, other).await?;
+    let user = known_user(&app, &named, other).await?;
     let device_id = match body.get("device_id") {
         Some(Value::String(device_id)) if !device_id.is_empty() => device_id.clone(),
         None | Some(Value::String(_) | Value::Null) => {
@@ -96,7 +96,7 @@ async fn delete_several(
     Segments(named): Segments<String>,
     RawBody(body): RawBody,
 ) -> Answer {
-    let user = local_user(&app, &named, OTHER_SERVER).await?;
+    let user = known_user(&app, &named, OTHER_SERVER).await?;
     let body = object(&body)?;
     let Value::Array(ids) = required(&body, "devices")? else {
         return Err(MatrixError::bad_json("devices must be a list").into());
@@ -121,7 +121,7 @@ async fn one(
     _admin: AdminRequester,
     Segments((named, device_id)): Segments<(String, String)>,
 ) -> Answer {
-    let user = local_user(&app, &named, OTHER_SERVER).await?;
+    let user = known_user(&app, &named, OTHER_SERVER).await?;
     let device_id = <&DeviceId>::from(device_id.as_str());
     let device = devices::device(&app.server, &user.user_id, device_id).await?;
     match device {
@@ -136,7 +136,7 @@ async fn rename(
     Segments((named, device_id)): Segments<(String, String)>,
     ObjectOrNothing(body): ObjectOrNothing,
 ) -> Answer {
-    let user = local_user(&app, &named, OTHER_SERVER).await?;
+    let user = known_user(&app, &named, OTHER_SERVER).await?;
     let name = match body.get("display_name") {
         None | Some(Value::Null) => None,
         Some(Value::String(name)) => Some(name.clone()),
@@ -158,7 +158,7 @@ async fn delete(
     _admin: AdminRequester,
     Segments((named, device_id)): Segments<(String, String)>,
 ) -> Answer {
-    let user = local_user(&app, &named, OTHER_SERVER).await?;
+    let user = known_user(&app, &named, OTHER_SERVER).await?;
     remove(&app, &user.user_id, &[device_id.into()]).await
 }
 

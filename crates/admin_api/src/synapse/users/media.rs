@@ -8,7 +8,7 @@ use lyceum_model::Media;
 use serde_json::{Value, json};
 
 use super::super::{
-    local_user, media as files,
+    known_user, media as files,
     paging::{Direction, Page},
     parameters::Parameters,
     refused, v1,
@@ -73,7 +73,7 @@ async fn sorted(
     named: &str,
     parameters: &Parameters,
 ) -> Result<(Page, Vec<Media>), Refusal> {
-    let user = local_user(app, named, OTHER_SERVER).await?;
+    let user = known_user(app, named, OTHER_SERVER).await?;
     let page = parameters.page()?;
     let order_by = parameters.choice("order_by", &ORDERS)?;
     let mut files = app.server.files_of(Some(&user.user_id)).await?;
