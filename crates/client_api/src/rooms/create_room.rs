@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::post};
-use lyceum_edge::{Answer, App, JsonBody, Limit, Refusal, Requester, client, json};
+use lyceum_edge::{Answer, App, JsonBody, Limit, Provisioning, Refusal, Requester, client, json};
 use lyceum_model::MatrixError;
 use lyceum_room::{Draft, Preset};
 use lyceum_server::rooms::NewRoom;
@@ -61,6 +61,9 @@ async fn create_room(
 ) -> Answer {
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
+    if requester.provisioning() == Provisioning::OwnToken {
+        refuse_beyond_provisioning(&body)?;
+    }
     let wish = wish_of(body, &app)?;
     let room_id = app
         .server
@@ -68,6 +71,34 @@ async fn create_room(
         .await
         .map_err(MatrixError::from)?;
     Ok(json(&json!({ "room_id": room_id })))
+}
+
+/// A provisioning token makes rooms for courses and no others: whom it may bring in, and what it
+/// may say in a room, would count for nothing if the room could be made with it.
+fn refuse_beyond_provisioning(body: &Body) -> Result<(), MatrixError> {
+    let is_private = matches!(body.visibility.as_deref(), None | Some("private"));
+    for (key, is_said) in [
+        ("visibility", !is_private),
+        ("room_alias_name", body.room_alias_name.is_some()),
+        ("invite", !body.invite.is_empty()),
+        ("invite_3pid", !body.invite_3pid.is_empty()),
+        ("creation_content", body.creation_content.is_some()),
+        ("initial_state", !body.initial_state.is_empty()),
+        ("is_direct", body.is_direct),
+        (
+            "power_level_content_override",
+            body.power_level_content_override.is_some(),
+        ),
+    ] {
+        if is_said {
+            let why = format!(
+                "A provisioning token makes private rooms with a name, a topic and a preset; it \
+                 cannot set {key}"
+            );
+            return Err(MatrixError::forbidden(why));
+        }
+    }
+    Ok(())
 }
 
 fn wish_of(body: Body, app: &App) -> Result<NewRoom, Refusal> {

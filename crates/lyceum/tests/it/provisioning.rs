@@ -343,3 +343,33 @@ fn it_touches_no_account_of_another_origin() {
         (&json!(true), &json!(false))
     );
 }
+
+#[test]
+fn it_makes_rooms_for_courses_only() {
+    let scene = Scene::start();
+    let create = |body: &Value| {
+        let path = "/_matrix/client/v3/createRoom";
+        scene.ask("POST", path, &body.to_string())
+    };
+    let theirs = json!({ "invite": [], "room_version": "11", "name": "Course", "topic": "",
+        "visibility": "private", "preset": "private_chat", "initial_state": [] });
+    assert_eq!(create(&theirs).status, 200);
+    let encryption = json!({ "type": "m.room.encryption", "content": {} });
+    for (key, value) in [
+        ("visibility", json!("public")),
+        ("room_alias_name", json!("course")),
+        ("invite", json!([id("alice")])),
+        ("invite_3pid", json!([{ "medium": "email" }])),
+        ("creation_content", json!({ "type": "m.space" })),
+        ("initial_state", json!([encryption])),
+        ("is_direct", json!(true)),
+        ("power_level_content_override", json!({ "users": {} })),
+    ] {
+        let mut body = theirs.clone();
+        body[key] = value;
+        let refused = create(&body);
+        assert_eq!(refused.code(), "403 M_FORBIDDEN", "{key}: {refused:?}");
+        let why = refused.json()["error"].to_string();
+        assert!(why.contains(key), "{key}: {why}");
+    }
+}
