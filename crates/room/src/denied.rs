@@ -9,6 +9,9 @@ pub enum Denied {
     /// The rules of the room do not allow it: 403 `M_FORBIDDEN`.
     #[error("{0}")]
     Forbidden(String),
+    /// Who is to be put out is not there: 403 `M_FORBIDDEN`.
+    #[error("the user is not in this room")]
+    NotThere,
     /// Things are not as this would change them: 403 `M_BAD_STATE`.
     #[error("{0}")]
     BadState(String),
@@ -41,7 +44,7 @@ impl From<Denied> for MatrixError {
     fn from(denied: Denied) -> Self {
         let message = denied.to_string();
         match denied {
-            Denied::Forbidden(_) => Self::forbidden(message),
+            Denied::Forbidden(_) | Denied::NotThere => Self::forbidden(message),
             Denied::BadState(_) => Self::new(403, "M_BAD_STATE", message),
             Denied::BadJson(_) => Self::bad_json(message),
             Denied::InvalidParam(_) => Self::invalid_param(message),

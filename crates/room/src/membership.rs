@@ -322,9 +322,7 @@ pub fn kick(
         Some(Membership::Join | Membership::Invite | Membership::Knock) => {
             remove(room, sender, target, signer, now)
         }
-        Some(Membership::Leave | Membership::Ban) | None => {
-            Err(Denied::forbidden("the user is not in this room"))
-        }
+        Some(Membership::Leave | Membership::Ban) | None => Err(Denied::NotThere),
     }
 }
 

@@ -95,20 +95,15 @@ async fn kick(
 ) -> Answer {
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
-    let target = if requester.is_provisioning() {
+    let kicked = if requester.is_provisioning() {
         let named = body.user_id.as_deref().unwrap_or_default();
-        let removed = app.server.bent_kick(&requester, &room_id, named).await;
-        let Some(user_id) = removed.map_err(MatrixError::from)? else {
-            return done();
-        };
-        Target {
-            user_id,
-            reason: body.reason,
-        }
+        app.server
+            .bent_kick(&requester, &room_id, named, body.reason)
+            .await
     } else {
-        body.target()?
+        let target = body.target()?;
+        app.server.kick(&requester.user_id, &room_id, target).await
     };
-    let kicked = app.server.kick(&requester.user_id, &room_id, target).await;
     kicked.map_err(MatrixError::from)?;
     done()
 }

@@ -259,6 +259,7 @@ fn contradictions_are_refused() {
         let denied = Scene::try_with(request).expect_err(&told);
         let name = match denied {
             Denied::Forbidden(_) => "Forbidden",
+            Denied::NotThere => "NotThere",
             Denied::BadState(_) => "BadState",
             Denied::BadJson(_) => "BadJson",
             Denied::InvalidParam(_) => "InvalidParam",

@@ -351,7 +351,7 @@ fn tell(scene: &Scene, before: usize, outcome: &Result<Arc<Event>, Denied>) -> &
     match outcome {
         Ok(_) if scene.events.len() == before => "same",
         Ok(_) => "yes",
-        Err(Denied::Forbidden(_) | Denied::BadState(_)) => "no",
+        Err(Denied::Forbidden(_) | Denied::NotThere | Denied::BadState(_)) => "no",
         Err(_) => "error",
     }
 }

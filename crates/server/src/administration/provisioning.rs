@@ -6,7 +6,7 @@
 
 use lyceum_account::token;
 use lyceum_model::{AccessToken, AccountChange, Batch, Expect, MatrixError, TokenKind, User};
-use lyceum_room::Room;
+use lyceum_room::{Denied, Room, Target};
 use lyceum_storage::{CommitError, StorageError};
 use ruma_common::{OwnedUserId, RoomId, UserId};
 use serde_json::{Map, Value, value::RawValue};
@@ -206,8 +206,38 @@ impl Server {
         Ok(Some(levels))
     }
 
-    /// Whom a learning platform's kick really removes; `None`: nobody.
+    /// Puts out whom a learning platform wants to kick, if it is anybody whom it may touch.
     pub async fn bent_kick(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        target: &str,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        match self.really_kicked(session, room_id, target).await? {
+            Some(user_id) => {
+                let target = Target { user_id, reason };
+                self.kick_if_there(&session.user_id, room_id, target).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Puts somebody out; who is gone meanwhile is as the platform wants them.
+    async fn kick_if_there(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        target: Target,
+    ) -> Result<(), RoomError> {
+        match self.kick(sender, room_id, target).await {
+            Err(RoomError::Denied(Denied::NotThere) | RoomError::UnknownRoom) => Ok(()),
+            kicked => kicked,
+        }
+    }
+
+    /// Whom a learning platform's kick really removes; `None`: nobody.
+    async fn really_kicked(
         &self,
         session: &Session,
         room_id: &RoomId,
@@ -243,3 +273,6 @@ fn bent_avatar(content: &RawValue) -> Option<Map<String, Value>> {
     avatar.remove("url");
     Some(avatar)
 }
+
+#[cfg(test)]
+mod tests;
