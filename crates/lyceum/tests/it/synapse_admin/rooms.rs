@@ -256,6 +256,10 @@ fn rooms_are_deleted() {
         .client(&bob, "GET", "/joined_rooms", &json!({}))
         .json();
     assert_eq!(joined["joined_rooms"], json!([new_room]));
+    // They are there when it is said why, so they are notified.
+    let sync = scene.client(&bob, "GET", "/sync", &json!({})).json();
+    let unread = &sync["rooms"]["join"][new_room]["unread_notifications"];
+    assert_eq!(unread["notification_count"], json!(1), "{unread}");
     let joined = scene
         .client(&carol, "GET", "/joined_rooms", &json!({}))
         .json();
@@ -414,4 +418,57 @@ fn who_is_banned_or_kept_out_is_not_brought_in() {
         let refused = scene.admin("POST", &join, &whom.to_string());
         assert_eq!(refused.code(), "403 M_UNKNOWN");
     }
+}
+
+#[test]
+fn a_deletion_that_was_killed_tells_everybody_once() {
+    const PEOPLE: usize = 40;
+    let mut scene = Scene::start();
+    let room = scene.room(&scene.admin, &json!({ "preset": "public_chat" }));
+    for number in 0..PEOPLE {
+        let user_id = id(&format!("student{number}"));
+        scene.ok("PUT", &format!("/v2/users/{}", php(&user_id)), "{}");
+        let whom = json!({ "user_id": user_id }).to_string();
+        scene.ok("POST", &format!("/v1/join/{}", php(&room)), &whom);
+    }
+    let wish = json!({ "new_room_user_id": id("alice"), "room_name": "Sorry", "message": "Gone." });
+    let path = format!("/v2/rooms/{}", php(&room));
+    let begun = scene.ok("DELETE", &path, &wish.to_string());
+    let job = begun["delete_id"].as_str().unwrap();
+
+    let new_rooms = |scene: &Scene| scene.ok("GET", "/v1/rooms?search_term=sorry", "");
+    let said = |scene: &Scene, room: &str| {
+        let path = format!("/v1/rooms/{}/messages?dir=b&limit=500", php(room));
+        let messages = scene.ok("GET", &path, "");
+        let messages = messages["chunk"].as_array().unwrap().iter();
+        messages
+            .filter(|event| event["content"]["body"] == "Gone.")
+            .count()
+    };
+    let until = |is_so: &dyn Fn() -> bool| {
+        for _ in 0..2_000 {
+            if is_so() {
+                return;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(2));
+        }
+        panic!("it does not come to that");
+    };
+    // Once while people are moved, once when they are told.
+    until(&|| new_rooms(&scene)["rooms"][0]["joined_members"].as_u64() > Some(5));
+    scene.server.kill_and_start();
+    let new_room = new_rooms(&scene)["rooms"][0]["room_id"].clone();
+    let new_room = new_room.as_str().unwrap();
+    until(&|| said(&scene, new_room) > 0);
+    scene.server.kill_and_start();
+
+    let done = scene.finished(&format!("/v2/rooms/delete_status/{job}"));
+    assert_eq!(done["status"], json!("complete"), "{done}");
+    let rooms = new_rooms(&scene);
+    assert_eq!(rooms["total_rooms"], json!(1), "{rooms}");
+    // All of them, the admin, and who made the room.
+    assert_eq!(rooms["rooms"][0]["joined_members"], json!(PEOPLE + 2));
+    assert_eq!(said(&scene, new_room), 1);
+    let gone = scene.admin("GET", &format!("/v1/rooms/{}", php(&room)), "");
+    assert_eq!(gone.code(), "404 M_NOT_FOUND");
 }
