@@ -67,6 +67,11 @@ async fn names_are_checked_before_authentication() {
         let path = format!("/v3/register/available?username={query}");
         nobody.get(&path).await.expect_error(status, code);
     }
+    let wanted = json!({ "username": "bridge_x", "password": PASSWORD });
+    let answer = nobody.post("/v3/register", wanted).await;
+    let why = answer.expect_error(400, "M_EXCLUSIVE")["error"].clone();
+    let expect = "This user ID is reserved by an application service.";
+    assert_eq!(why, json!(expect));
     let long = "a".repeat(256);
     let answer = nobody.post("/v3/register", body(&long)).await;
     answer.expect_error(400, "M_INVALID_USERNAME");

@@ -81,9 +81,9 @@ pub enum RegistrationError {
     /// The name is taken.
     #[error("the name is taken")]
     InUse,
-    /// The name belongs to an application service, or is not of the one that asks.
-    #[error("the name is reserved")]
-    Exclusive,
+    /// The name belongs to an application service, or is not of the one that asks; why.
+    #[error("{0}")]
+    Exclusive(&'static str),
     /// The registration token has been used up meanwhile.
     #[error("the registration token is used up")]
     TokenUsedUp,
@@ -110,9 +110,7 @@ impl From<RegistrationError> for MatrixError {
             RegistrationError::Closed => Self::forbidden("Registration has been disabled"),
             RegistrationError::Name(error) => error.into(),
             RegistrationError::InUse => Self::user_in_use("User ID already taken."),
-            RegistrationError::Exclusive => {
-                Self::new(400, "M_EXCLUSIVE", "This user ID is reserved.")
-            }
+            RegistrationError::Exclusive(why) => Self::new(400, "M_EXCLUSIVE", why),
             RegistrationError::TokenUsedUp => Self::forbidden("Invalid registration token"),
             RegistrationError::Password(error) => error.into(),
             RegistrationError::Issue(error) => error.into(),
@@ -156,12 +154,13 @@ pub async fn free_user_id(
     };
     let localpart = names::localpart_for_registration(username);
     let user_id = names::new_user_id(&localpart, server_name, registrant)?;
-    let is_reserved = match service {
-        Some(service) => !service.owns_user(&user_id),
-        None => server.is_reserved(&user_id),
+    let reservation = match service {
+        Some(service) if service.owns_user(&user_id) => None,
+        Some(_) => Some("Invalid user localpart for this application service."),
+        None => server.reservation(&user_id),
     };
-    if is_reserved {
-        return Err(RegistrationError::Exclusive);
+    if let Some(why) = reservation {
+        return Err(RegistrationError::Exclusive(why));
     }
     if server.store.user(&user_id).await?.is_some() {
         return Err(RegistrationError::InUse);

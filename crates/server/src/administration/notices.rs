@@ -43,13 +43,16 @@ pub struct Notice {
 struct NoticeRoom(Option<OwnedRoomId>);
 
 impl Server {
-    /// Whether a name is kept for an application service or for the account that writes notices.
-    pub fn is_reserved(&self, user_id: &UserId) -> bool {
-        user_id.localpart() == NOTICES_LOCALPART
-            || self
-                .application_services()
-                .iter()
-                .any(|service| service.reserves_user(user_id))
+    /// Why a name is no person's, if it is kept for the account that writes notices or for an
+    /// application service.
+    pub fn reservation(&self, user_id: &UserId) -> Option<&'static str> {
+        if user_id.localpart() == NOTICES_LOCALPART {
+            return Some("This user ID is reserved.");
+        }
+        self.application_services()
+            .iter()
+            .any(|service| service.reserves_user(user_id))
+            .then_some("This user ID is reserved by an application service.")
     }
 
     /// Tells a user something in the server's name.

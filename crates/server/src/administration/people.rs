@@ -240,8 +240,7 @@ async fn create(
     let server_name = &server.config.server_name;
     let new = names::new_user_id(user_id.localpart(), server_name, Registrant::Person);
     let user_id = new.map_err(MatrixError::from)?;
-    if server.is_reserved(&user_id) {
-        let why = "This user ID is reserved.";
+    if let Some(why) = server.reservation(&user_id) {
         return Err(MatrixError::new(400, "M_EXCLUSIVE", why).into());
     }
     let origin = match by {
