@@ -20,7 +20,7 @@ pub use cors::with_cors;
 pub use provisioning::{Provisioning, is_moodle};
 pub use query::{Query, empty_as_none};
 pub use rate_limit::{Limit, RateLimiter};
-pub use refusal::{Answer, Refusal, json, json_bytes};
+pub use refusal::{Answer, Refusal, json, json_bytes, passed_over};
 pub use requester::{
     AdminRequester, OptionalRequester, ProvisioningRequester, Requester, ShownToken,
 };

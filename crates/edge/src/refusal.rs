@@ -9,6 +9,7 @@ use lyceum_model::MatrixError;
 use lyceum_server::sessions::Unauthenticated;
 use lyceum_storage::{CommitError, StorageError};
 use serde::Serialize;
+use serde_json::json;
 
 /// What an endpoint answers.
 pub type Answer = Result<Response, Refusal>;
@@ -54,6 +55,13 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+/// The answer to a learning platform about what it cannot have: it goes on with the next person, and
+/// does not look at the answer. Whoever wonders why somebody is missing finds it in the log.
+pub fn passed_over(what: &str, why: &str) -> Response {
+    tracing::info!(what, why, "a learning platform's request was passed over");
+    json(&json!({ "passed_over": why }))
 }
 
 /// A 200 answer with this value as JSON.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::post};
-use lyceum_edge::{Answer, App, JsonBody, Limit, Refusal, Requester, Segments, client, json};
+use lyceum_edge::{
+    Answer, App, JsonBody, Limit, Refusal, Requester, Segments, client, json, passed_over,
+};
 use lyceum_model::MatrixError;
 use lyceum_room::Target;
 use ruma_common::{OwnedRoomId, OwnedUserId, UserId};
@@ -91,10 +93,17 @@ async fn kick(
     State(app): State<Arc<App>>,
     requester: Requester,
     Segments(room_id): Segments<OwnedRoomId>,
-    JsonBody(body): JsonBody<Body>,
+    body: Result<JsonBody<Body>, Refusal>,
 ) -> Answer {
     requester.limit(&app, Limit::Membership)?;
     requester.refuse_suspended()?;
+    let body = match body {
+        Ok(JsonBody(body)) => body,
+        Err(refusal) if requester.is_provisioning() => {
+            return Ok(passed_over(room_id.as_str(), &refusal.0.message));
+        }
+        Err(refusal) => return Err(refusal),
+    };
     let kicked = if requester.is_provisioning() {
         let named = body.user_id.as_deref().unwrap_or_default();
         app.server

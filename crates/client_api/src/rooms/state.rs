@@ -6,6 +6,7 @@ use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
 use lyceum_edge::{
     Answer, App, Limit, Query, RawBody, Refusal, Requester, Segments, client, json, json_bytes,
+    passed_over,
 };
 use lyceum_model::MatrixError;
 use lyceum_room::Draft;
@@ -95,6 +96,10 @@ async fn entry(
     Query(parameters): Query<Parameters>,
 ) -> Answer {
     let server = &app.server;
+    if are_levels_of_platform(&requester, &kind) && server.rooms.room(&room_id).await?.is_none() {
+        // Of a room that was deleted: nobody has a level in it.
+        return Ok(json(&json!({ "users": {} })));
+    }
     let reader = server
         .reader(&requester.user_id, &room_id)
         .await
@@ -138,6 +143,11 @@ async fn set(
     requester.limit(&app, Limit::Message)?;
     refuse_create(&kind)?;
     app.server.active(&requester.user_id);
+    if are_levels_of_platform(&requester, &kind) && app.server.rooms.room(&room_id).await?.is_none()
+    {
+        let why = "This server does not know that room";
+        return Ok(passed_over(room_id.as_str(), why));
+    }
     let is_bent = requester.is_provisioning() && key.is_empty();
     let mut draft = Draft::state(kind, key, content_of(&body)?);
     let leaves = |(user_id, membership)| user_id == requester.user_id && membership == "leave";
@@ -155,6 +165,11 @@ async fn set(
         .await;
     let event_id = sent.map_err(MatrixError::from)?;
     Ok(json(&json!({ "event_id": event_id })))
+}
+
+/// Whether this is about the levels by which a learning platform enrols and removes people.
+fn are_levels_of_platform(requester: &Requester, kind: &str) -> bool {
+    requester.is_provisioning() && kind == "m.room.power_levels"
 }
 
 /// A room's create event is written once, by who makes the room.

@@ -373,3 +373,56 @@ fn it_makes_rooms_for_courses_only() {
         assert!(why.contains(key), "{key}: {why}");
     }
 }
+
+/// Moodle stops at the first error, with everybody behind it, and cannot delete a person who is in
+/// a course whose room is gone.
+#[test]
+fn what_is_not_there_or_has_a_wrong_shape_stops_nobody() {
+    let scene = Scene::start();
+    let gone = php("!gone:moodle.test");
+    let room = format!("/_matrix/client/v3/rooms/{gone}");
+    let join = format!("/_synapse/admin/v1/join/{gone}");
+    let kick = format!("/_matrix/client/v3/rooms/{}/kick", php(&scene.room));
+    let levels = format!("{room}/state/m.room.power_levels");
+    let stud = format!(r#"{{"user_id":"{}"}}"#, id("stud"));
+    for (method, path, body) in [
+        ("POST", join.as_str(), stud.as_str()),
+        ("POST", "/_synapse/admin/v1/join/nope", &stud),
+        ("POST", &join, "[]"),
+        ("POST", &format!("{room}/kick"), &stud),
+        ("POST", &kick, r#"{"user_id":5}"#),
+        ("POST", &kick, "[]"),
+        ("PUT", &levels, r#"{"users":[]}"#),
+        ("PUT", &user("new"), r#"{"displayname":5}"#),
+        ("PUT", &user("new"), "[]"),
+        ("PUT", &user("new"), "not json"),
+        (
+            "PUT",
+            &user("new"),
+            r#"{"threepids":[{"medium":"fax","address":"a"}]}"#,
+        ),
+    ] {
+        let answer = scene.ask(method, path, body);
+        assert_eq!(answer.status, 200, "{method} {path} {body}: {answer:?}");
+        let told = answer.json();
+        assert!(
+            told.get("name").is_none() && told.get("room_id").is_none(),
+            "{told}"
+        );
+    }
+    let nobody = scene.ask("GET", &format!("{room}/joined_members"), "[]");
+    assert_eq!(
+        (nobody.status, nobody.json()),
+        (200, json!({ "joined": {} }))
+    );
+    let nobody = scene.ask("GET", &levels, "[]");
+    assert_eq!(
+        (nobody.status, nobody.json()),
+        (200, json!({ "users": {} }))
+    );
+    // An admin's program is told.
+    let told = scene.server.ask(&scene.admin, "POST", &join, &stud);
+    assert_eq!(told.status, 404, "{told:?}");
+    let told = scene.server.ask(&scene.admin, "PUT", &user("new"), "[]");
+    assert_eq!(told.status, 400, "{told:?}");
+}

@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, response::Response, routing::get};
+use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
-use lyceum_edge::{Answer, App, Provisioning, ProvisioningRequester, Segments, json, json_bytes};
+use lyceum_edge::{
+    Answer, App, Provisioning, ProvisioningRequester, Refusal, Segments, json, json_bytes,
+    passed_over,
+};
 use lyceum_model::MatrixError;
 use lyceum_server::administration::{
     external_ids::ExternalId,
@@ -56,9 +59,16 @@ async fn put(
     State(app): State<Arc<App>>,
     requester: ProvisioningRequester,
     Segments(named): Segments<String>,
-    Object(body): Object,
+    body: Result<Object, Refusal>,
 ) -> Answer {
     let server = &app.server;
+    let body = match body {
+        Ok(Object(body)) => body,
+        Err(refusal) if requester.is_provisioning() => {
+            return Ok(passed_over(&named, &refusal.0.message));
+        }
+        Err(refusal) => return Err(refusal),
+    };
     let is_platform = requester.is_provisioning() || body.contains_key(MOODLE_KEY);
     if requester.provisioning() == Provisioning::OwnToken
         && let Some(key) = body
@@ -79,7 +89,13 @@ async fn put(
         }
         Err(refusal) => return Err(refusal),
     };
-    let change = change_of(&body)?;
+    let change = match change_of(&body) {
+        Ok(change) => change,
+        Err(refusal) if is_platform => {
+            return Ok(passed_over(&named, &refusal.message));
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     let by = if is_platform {
         Changer::Platform
     } else {
@@ -104,13 +120,6 @@ async fn put(
         )))
     })?;
     Ok(json_bytes(status, text))
-}
-
-/// A learning platform goes on with the next person, and does not look at the answer: whoever
-/// wonders why somebody is missing finds it in the log.
-fn passed_over(user: &str, why: &str) -> Response {
-    tracing::info!(user, why, "a learning platform's user was passed over");
-    json(&json!({ "passed_over": why }))
 }
 
 /// An account in Synapse's shape.
