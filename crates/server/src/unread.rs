@@ -29,7 +29,7 @@ const USERS_MAX: usize = 20_000;
 const EVENTS_COUNTED_MAX: usize = 1_000;
 /// How many events are judged at most when counting goes on after a long time, or goes over what was
 /// counted because something long ago was read or redacted. Earlier ones are passed over.
-const EVENTS_RECOUNTED_MAX: i64 = 5_000;
+const EVENTS_RECOUNTED_MAX: i64 = 2_000;
 /// How many events are read at a time.
 const CHUNK: usize = 500;
 /// How many counters are stored in one go.
