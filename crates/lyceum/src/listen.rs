@@ -33,7 +33,7 @@ use tower_http::compression::{
 };
 use tower_service::Service;
 
-use crate::certificate::Certificate;
+use crate::{certificate::Certificate, drained::Drained};
 
 /// How many connections a listener has at a time.
 const CONNECTIONS_MAX: usize = 20_000;
@@ -160,7 +160,7 @@ impl Connection {
         let requests = Requests::default();
         let answer = service_fn(|request: Request<Incoming>| {
             let mut router = self.router.clone();
-            let request = self.prepared(request);
+            let request = Drained::of(self.prepared(request), &self.supervisor);
             let running = requests.begin();
             async move {
                 let answer = router.call(request).await;

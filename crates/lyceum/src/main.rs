@@ -5,6 +5,7 @@ mod certificate;
 mod commands;
 mod configuration;
 mod control;
+mod drained;
 mod landing;
 mod listen;
 mod metrics;

@@ -21,10 +21,7 @@ use lyceum_model::{Change, Membership, Placement, Position, RoomChange, Timestam
 use lyceum_storage::{Published, RoomMembership, StorageError, Store};
 use parking_lot::Mutex;
 use ruma_common::{OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, watch},
-};
+use tokio::sync::{Notify, watch};
 
 /// How many touches a user's cell remembers.
 const TOUCHES_MAX: usize = 512;
@@ -44,10 +41,12 @@ const CROWD_PAUSE: Duration = Duration::from_secs(1);
 pub struct Feed {
     position: watch::Sender<Position>,
     cells: Mutex<Cells>,
-    /// Who is to be woken soon because of somebody's presence.
-    crowd: Arc<Mutex<HashMap<OwnedUserId, Arc<UserCell>>>>,
-    /// Where crowds are woken.
-    runtime: Handle,
+    /// Who is to be woken by [`Feed::wake_the_rest`].
+    rest: Mutex<Vec<Arc<UserCell>>>,
+    rest_waits: Notify,
+    /// Who is to be woken by [`Feed::wake_crowds`], because of somebody's presence.
+    crowd: Mutex<HashMap<OwnedUserId, Arc<UserCell>>>,
+    crowd_waits: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -168,13 +167,16 @@ impl UserCell {
 }
 
 impl Feed {
-    /// A feed that begins at `position` and wakes crowds in tasks of `runtime`.
-    pub fn new(position: Position, runtime: Handle) -> Self {
+    /// A feed that begins at `position`. [`Feed::wake_the_rest`] and [`Feed::wake_crowds`] must run
+    /// beside it.
+    pub fn new(position: Position) -> Self {
         Self {
             position: watch::channel(position).0,
             cells: Mutex::default(),
-            crowd: Arc::default(),
-            runtime,
+            rest: Mutex::default(),
+            rest_waits: Notify::new(),
+            crowd: Mutex::default(),
+            crowd_waits: Notify::new(),
         }
     }
 
@@ -315,28 +317,39 @@ impl Feed {
         } else {
             self.wake_soon(woken.soon);
         }
-        let later = woken.now.split_off(woken.now.len().min(WOKEN_AT_ONCE));
+        let rest = woken.now.split_off(woken.now.len().min(WOKEN_AT_ONCE));
         wake(&woken.now);
-        if !later.is_empty() {
-            self.runtime.spawn(async move { wake(&later) });
+        if !rest.is_empty() {
+            self.rest.lock().extend(rest);
+            self.rest_waits.notify_one();
         }
     }
 
-    /// Wakes a crowd once for all that touches it meanwhile.
     fn wake_soon(&self, woken: Vec<Arc<UserCell>>) {
         let mut crowd = self.crowd.lock();
-        let is_first = crowd.is_empty();
         crowd.extend(woken.into_iter().map(|cell| (cell.user_id.clone(), cell)));
         drop(crowd);
-        if is_first {
-            let crowd = self.crowd.clone();
-            self.runtime.spawn(async move {
-                tokio::time::sleep(CROWD_PAUSE).await;
-                let woken = std::mem::take(&mut *crowd.lock());
-                for cell in woken.values() {
-                    cell.notify.notify_waiters();
-                }
-            });
+        self.crowd_waits.notify_one();
+    }
+
+    /// Wakes those for whom whoever publishes has no time. Does not end.
+    pub async fn wake_the_rest(&self) {
+        loop {
+            self.rest_waits.notified().await;
+            let rest = std::mem::take(&mut *self.rest.lock());
+            wake(&rest);
+        }
+    }
+
+    /// Wakes crowds once for all that touched them meanwhile. Does not end.
+    pub async fn wake_crowds(&self) {
+        loop {
+            self.crowd_waits.notified().await;
+            tokio::time::sleep(CROWD_PAUSE).await;
+            let crowd = std::mem::take(&mut *self.crowd.lock());
+            for cell in crowd.values() {
+                cell.notify.notify_waiters();
+            }
         }
     }
 }

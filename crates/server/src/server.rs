@@ -15,7 +15,6 @@ use lyceum_room::Signer;
 use lyceum_storage::{CommitError, Published, StorageError, Store, Swept};
 use parking_lot::Mutex;
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
-use tokio::runtime::Handle;
 
 use crate::{
     accounts::Accounts,
@@ -133,7 +132,7 @@ impl Server {
         media: Arc<MediaStore>,
         application_services: Vec<ApplicationService>,
     ) -> Result<Arc<Self>, StartError> {
-        let feed = Arc::new(Feed::new(store.position(), Handle::current()));
+        let feed = Arc::new(Feed::new(store.position()));
         let sessions = Arc::new(Sessions::default());
         let rooms = Arc::new(Rooms::new(store.clone(), config.caches.rooms_bytes_max));
         let unread = Arc::new(Unread::default());
@@ -380,6 +379,14 @@ impl Server {
         });
         every("take absent users offline", 15, |server| {
             Box::pin(async move { server.mark_absent().await })
+        });
+        let (feed, supervisor) = (self.feed.clone(), self.supervisor.clone());
+        self.supervisor.spawn("wake crowds", async move {
+            tokio::select! {
+                () = supervisor.stopped() => {}
+                () = feed.wake_the_rest() => {}
+                () = feed.wake_crowds() => {}
+            }
         });
         let server = Arc::downgrade(self);
         self.supervisor.spawn("forget who was online", async move {

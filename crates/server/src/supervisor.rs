@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 
 /// How long a stopping server waits for its tasks before it drops them.
-const HARD_STOP_AFTER: Duration = Duration::from_secs(8);
+const HARD_STOP_AFTER: Duration = Duration::from_secs(30);
 
 /// Starts and stops the server's tasks.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
-//! The end of the server, whoever dawdles.
+//! The end of the server, whoever dawdles; and other manners of its connections.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 
 use crate::process::Process;
 
@@ -53,6 +53,38 @@ fn no_coding_is_refused_so_that_the_answer_is() {
         assert_eq!(answer.status, 200, "{codings}");
         assert!(answer.json()["versions"].is_array(), "{codings}");
     }
+}
+
+/// Who is refused reads it also if they are still sending, and goes on with the same connection.
+#[test]
+fn a_refusal_reaches_who_is_still_sending() {
+    const BYTES: usize = 4 << 20;
+    let process = Process::start();
+    let mut stream = process.connect();
+    let head = format!(
+        "POST /_matrix/media/v3/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ended\r\n\
+         Content-Length: {BYTES}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&vec![b'x'; BYTES]).unwrap();
+    let mut answers = BufReader::new(stream);
+    let mut answer = |expected: &str| {
+        let (mut line, mut length) = (String::new(), 0);
+        answers.read_line(&mut line).unwrap();
+        assert!(line.starts_with(expected), "{line}");
+        while line.trim_end() != "" {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+            if let Some(bytes) = line.to_lowercase().strip_prefix("content-length:") {
+                length = bytes.trim().parse().unwrap();
+            }
+        }
+        answers.read_exact(&mut vec![0; length]).unwrap();
+        let next = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+        answers.get_mut().write_all(next).unwrap();
+    };
+    answer("HTTP/1.1 401");
+    answer("HTTP/1.1 200");
 }
 
 #[test]

@@ -29,9 +29,17 @@ fn publish(feed: &Feed, position: u64, touch: Touch) {
     });
 }
 
+/// Waits for something while a task that does not end goes on.
+async fn beside<T>(task: impl Future<Output = ()>, awaited: impl Future<Output = T>) -> T {
+    tokio::select! {
+        () = task => unreachable!("it does not end"),
+        done = awaited => done,
+    }
+}
+
 #[tokio::test]
 async fn a_crowd_hears_later_who_is_there_and_finds_it_at_once() {
-    let feed = Feed::new(Position(0), Handle::current());
+    let feed = Feed::new(Position(0));
     let cells = cells(&feed, WOKEN_AT_ONCE + 4).await;
     let mut woken: Vec<_> = cells.iter().map(|cell| Box::pin(cell.notified())).collect();
     for notified in &mut woken {
@@ -47,13 +55,13 @@ async fn a_crowd_hears_later_who_is_there_and_finds_it_at_once() {
         assert_eq!(touches.expect("it is complete").len(), 30);
     }
     assert_eq!(feed.crowd.lock().len(), cells.len());
-    join_all(woken).await;
+    beside(feed.wake_crowds(), join_all(woken)).await;
     assert!(feed.crowd.lock().is_empty());
 }
 
 #[tokio::test]
 async fn a_few_hear_at_once_who_is_there() {
-    let feed = Feed::new(Position(0), Handle::current());
+    let feed = Feed::new(Position(0));
     let cells = cells(&feed, WOKEN_AT_ONCE).await;
     let mut woken: Vec<_> = cells.iter().map(|cell| Box::pin(cell.notified())).collect();
     for notified in &mut woken {
@@ -69,12 +77,12 @@ async fn a_few_hear_at_once_who_is_there() {
 
 #[tokio::test]
 async fn everybody_of_a_crowd_is_woken() {
-    let feed = Feed::new(Position(0), Handle::current());
+    let feed = Feed::new(Position(0));
     let cells = cells(&feed, 5 * WOKEN_AT_ONCE).await;
     let mut woken: Vec<_> = cells.iter().map(|cell| Box::pin(cell.notified())).collect();
     for notified in &mut woken {
         notified.as_mut().enable();
     }
     publish(&feed, 1, Touch::DeviceList(user(1_000)));
-    join_all(woken).await;
+    beside(feed.wake_the_rest(), join_all(woken)).await;
 }
