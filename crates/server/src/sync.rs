@@ -27,7 +27,6 @@ use lyceum_sync::{
         AccountData, Counts, DeviceLists, JoinedRoom, LeftRoom, StateAfter, StrippedRoom,
         SyncInput, Timeline, Unread, assemble,
     },
-    client_event::{ClientEvent, ShownEvent},
     filter::Filter,
     presence::{self, PresenceEvent},
     receipts,
@@ -1076,10 +1075,7 @@ impl Syncing {
                 None => choose_state(&question, &mut self.device.lock().sent_members),
             }
         };
-        joined.state = chosen
-            .iter()
-            .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-            .collect();
+        joined.state = server.show_state(&chosen).await?;
         if is_due {
             joined.summary = Some(SummaryChange {
                 heroes: summary::needs_heroes(
@@ -1601,10 +1597,7 @@ impl Syncing {
                         seq,
                     }),
             },
-            state: chosen
-                .iter()
-                .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-                .collect(),
+            state: server.show_state(&chosen).await?,
             account_data,
             is_shown_always: true,
         };

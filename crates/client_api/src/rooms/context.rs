@@ -8,7 +8,7 @@ use lyceum_edge::{Answer, App, Query, Requester, Segments, client, json_bytes};
 use lyceum_model::{MatrixError, Seq};
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted};
 use lyceum_sync::{
-    client_event::{ClientEvent, EventForm, ShownEvent},
+    client_event::EventForm,
     history::{Context, context as context_json},
     token::TimelineToken,
 };
@@ -85,9 +85,8 @@ async fn context(
     let state = state.unwrap_or_default();
     let state = state
         .iter()
-        .filter(|event| filter.matches_state(event, &senders))
-        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-        .collect();
+        .filter(|event| filter.matches_state(event, &senders));
+    let state = server.show_state(state).await?;
     let body = context_json(&Context {
         form: EventForm::new(server.clock.now()),
         start: TimelineToken {

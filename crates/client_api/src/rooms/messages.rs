@@ -10,7 +10,7 @@ use lyceum_room::Room;
 use lyceum_server::Server;
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError};
 use lyceum_sync::{
-    client_event::{ClientEvent, EventForm, ShownEvent},
+    client_event::{EventForm, ShownEvent},
     filter::RoomEventFilter,
     history::{Messages, members_for, messages as messages_json},
     token::{PageToken, SyncToken, TimelineToken},
@@ -128,10 +128,8 @@ pub(super) async fn lazy_members(
         let is = || room.state.member(user_id).map(|member| &member.event);
         was.or_else(is).cloned()
     };
-    Ok(members_for(events, filter, &member)
-        .iter()
-        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-        .collect())
+    let members = members_for(events, filter, &member);
+    server.show_state(&members).await
 }
 
 /// A filter from a query parameter.

@@ -11,10 +11,7 @@ use lyceum_edge::{
 use lyceum_model::MatrixError;
 use lyceum_room::Draft;
 use lyceum_server::rooms::membership_in;
-use lyceum_sync::{
-    client_event::{ClientEvent, EventForm, ShownEvent},
-    history::event_list,
-};
+use lyceum_sync::{client_event::EventForm, history::event_list};
 use ruma_common::OwnedRoomId;
 use serde::Deserialize;
 use serde_json::json;
@@ -51,10 +48,7 @@ async fn all(
         .await
         .map_err(MatrixError::from)?;
     let state = server.state_for(&reader).await?;
-    let shown: Vec<_> = state
-        .iter()
-        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-        .collect();
+    let shown = server.show_state(&state).await?;
     let form = EventForm::new(server.clock.now());
     Ok(json_bytes(StatusCode::OK, event_list(shown.iter(), &form)))
 }
@@ -109,7 +103,11 @@ async fn entry(
     };
     let body = if parameters.format == Format::Event {
         let form = EventForm::new(server.clock.now());
-        ShownEvent::from(Arc::new(ClientEvent::new(&event))).to_json(&form)
+        let shown = server.show_state([&event]).await?;
+        shown
+            .first()
+            .map(|event| event.to_json(&form))
+            .unwrap_or_default()
     } else {
         event.content.get().as_bytes().to_vec()
     };

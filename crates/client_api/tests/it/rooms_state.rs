@@ -232,3 +232,37 @@ async fn application_services_ask_for_the_rooms_of_their_users() {
     let told = service.get(&path).await.ok();
     assert_eq!(told["joined"].as_object().unwrap().len(), 2, "{told}");
 }
+
+#[tokio::test]
+async fn redacted_state_says_by_what_wherever_it_is_told() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    let topic = json!({ "topic": "spam" });
+    let set = alice.set(&room, "m.room.topic", "", topic).await;
+    let path = format!("/v3/rooms/{room}/redact/{set}/1");
+    let redacted = alice.put(&path, json!({})).await.ok();
+    let said = alice.say(&room, "hello").await;
+    bob.join(&room).await;
+    let filter = "filter=%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:1%7D%7D%7D";
+    let synced = bob.sync(filter).await;
+    let state = &synced["rooms"]["join"][&room]["state"]["events"];
+    let path = |rest: &str| format!("/v3/rooms/{room}/{rest}");
+    let all = bob.get(&path("state")).await.ok();
+    let around = bob
+        .get(&path(&format!("context/{said}?limit=0")))
+        .await
+        .ok();
+    for told in [state, &all, &around["state"]] {
+        let is_it = |event: &&Value| event["type"] == "m.room.topic";
+        let event = told.as_array().unwrap().iter().find(is_it).unwrap();
+        let because = &event["unsigned"]["redacted_because"]["event_id"];
+        assert_eq!(*because, redacted["event_id"], "{event}");
+    }
+    let one = bob
+        .get(&path("state/m.room.topic/?format=event"))
+        .await
+        .ok();
+    let because = &one["unsigned"]["redacted_because"]["event_id"];
+    assert_eq!(*because, redacted["event_id"], "{one}");
+}

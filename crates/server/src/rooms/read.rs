@@ -624,6 +624,34 @@ impl Server {
         Ok(related.iter().filter_map(entry).collect())
     }
 
+    /// Pieces of state in the form in which clients get them.
+    pub async fn show_state<'a>(
+        &self,
+        state: impl IntoIterator<Item = &'a Arc<Event>>,
+    ) -> Result<Vec<ShownEvent>, StorageError> {
+        let mut shown = Vec::new();
+        // Of most kinds nothing is left by a redaction; not each piece need be looked up.
+        let mut emptied = Vec::new();
+        for event in state {
+            if event.content.get() == "{}" {
+                emptied.push(event.id.clone());
+            }
+            shown.push(ShownEvent::from(Arc::new(ClientEvent::new(event))));
+        }
+        if emptied.is_empty() {
+            return Ok(shown);
+        }
+        for stored in self.store.events(&emptied).await? {
+            let is_it = |shown: &&mut ShownEvent| *shown.event.event_id() == stored.event.id;
+            if let Some(because) = &stored.redacted_because
+                && let Some(shown) = shown.iter_mut().find(is_it)
+            {
+                shown.redacted_because = Some(Arc::new(ClientEvent::new(because)));
+            }
+        }
+        Ok(shown)
+    }
+
     /// Whether a reader gets an event without its content, since its sender was erased and the
     /// reader was not there when it was sent (Client-Server API, "Account deactivation").
     async fn is_erased_for(

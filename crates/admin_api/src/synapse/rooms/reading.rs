@@ -13,7 +13,7 @@ use lyceum_server::{
 };
 use lyceum_storage::{Direction, StateOf, StateSide, StateWanted, StorageError};
 use lyceum_sync::{
-    client_event::{ClientEvent, EventForm, ShownEvent},
+    client_event::{EventForm, ShownEvent},
     filter::RoomEventFilter,
     history::{Context, Messages, context as context_json, event_list, messages as messages_json},
     token::{PageToken, SyncToken, TimelineToken},
@@ -72,13 +72,9 @@ async fn state(
 ) -> Answer {
     let wanted = parameters.text("type").filter(|kind| !kind.is_empty());
     let reader = reader(&app, &admin.user_id, &room_looked_at(&named)?).await?;
-    let events: Vec<ShownEvent> = reader
-        .room
-        .state
-        .iter()
-        .filter(|event| wanted.is_none_or(|kind| *kind == *event.kind))
-        .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-        .collect();
+    let state = reader.room.state.iter();
+    let state = state.filter(|event| wanted.is_none_or(|kind| *kind == *event.kind));
+    let events = app.server.show_state(state).await?;
     let form = EventForm::new(app.server.clock.now());
     let mut body = b"{\"state\":".to_vec();
     body.extend(event_list(events.iter(), &form));
@@ -203,6 +199,9 @@ async fn context(
         .map(|(stored, _)| stored.event.sender.as_str())
         .chain([stored.event.sender.as_str()])
         .collect();
+    let wanted_state = state
+        .iter()
+        .filter(|event| filter.matches_state(event, &senders));
     let place = |stored: &StoredEvent| stored.seq.unwrap_or(seq);
     let body = context_json(&Context {
         form: EventForm::new(server.clock.now()),
@@ -217,11 +216,7 @@ async fn context(
         event: server.show(&reader, None, &stored, membership).await?,
         events_before: all_shown(server, &reader, &before).await?,
         events_after: all_shown(server, &reader, &after).await?,
-        state: state
-            .iter()
-            .filter(|event| filter.matches_state(event, &senders))
-            .map(|event| ShownEvent::from(Arc::new(ClientEvent::new(event))))
-            .collect(),
+        state: server.show_state(wanted_state).await?,
     });
     Ok(json_bytes(StatusCode::OK, body))
 }
