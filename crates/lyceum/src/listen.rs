@@ -37,11 +37,12 @@ use crate::{certificate::Certificate, drained::Drained};
 
 /// How many connections a listener has at a time.
 const CONNECTIONS_MAX: usize = 20_000;
-/// How long a client may take for the head of a request.
+/// How long a client may take for the head of its first request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes of a request or an answer a connection holds; also the longest head of a request.
 const CONNECTION_BYTES_MAX: usize = 64 * 1024;
-/// How long a connection may stay without a request, also between two of them.
+/// How long a connection may stay without a request between two of them: longer than proxies keep
+/// theirs (nginx: 60 s), which would be told of an error in the middle of a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a client may leave what is written for it unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -173,7 +174,7 @@ impl Connection {
             .http1()
             .timer(TokioTimer::new())
             .max_buf_size(CONNECTION_BYTES_MAX)
-            .header_read_timeout(HEADER_TIMEOUT);
+            .header_read_timeout(IDLE_TIMEOUT);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -194,6 +195,9 @@ impl Connection {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = is_over => {
+                if requests.begun.load(Ordering::Relaxed) == 0 {
+                    return;
+                }
                 // What is being written is written to its end, if that is soon.
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
