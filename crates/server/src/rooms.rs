@@ -117,12 +117,16 @@ struct Turn {
     /// Counts how often what was handed in came to nothing. Decisions of one series rest on each
     /// other, so they fail together, and only the first of them starts over.
     series: u64,
+    /// Up to how many commits of other nodes `room` takes in.
+    foreign: u64,
 }
 
 #[derive(Debug, Default)]
 struct RoomView {
     /// Counts the commits that touched the room, so that a reader knows whether one came between.
     touched: u64,
+    /// Counts those of other nodes.
+    foreign: u64,
     committed: Option<Room>,
     /// Decided and handed in, not yet stored.
     pending: VecDeque<Room>,
@@ -476,24 +480,32 @@ impl Rooms {
         for attempt in 0..DECISION_ATTEMPTS_MAX {
             pause_before(attempt).await;
             let mut turn = cell.turn.lock().await;
+            let foreign = cell.view.read().foreign;
+            if turn.foreign != foreign {
+                turn.begin_anew(foreign);
+            }
             let series = turn.series;
             let room = match turn.room.take() {
                 Some(room) => room,
                 None => self.committed(&cell).await?.ok_or(RoomError::UnknownRoom)?,
             };
-            let mut decision = match decide(&room) {
-                Ok(decision) => decision,
-                Err(error) => {
-                    turn.room = Some(room);
-                    return Err(error);
+            let decided = decide(&room).map(|mut decision| {
+                let mut batch = std::mem::take(&mut decision.batch);
+                amend(&decision, &mut batch);
+                (decision, batch)
+            });
+            let is_checked_by_storage = |(_, batch): &(Decision, Batch)| !batch.changes.is_empty();
+            if !decided.as_ref().is_ok_and(is_checked_by_storage) {
+                // What another node wrote may not have been told here yet.
+                if attempt + 1 < DECISION_ATTEMPTS_MAX && self.is_behind(&room).await? {
+                    cell.forget();
+                    turn.begin_anew(foreign);
+                    continue;
                 }
-            };
-            let mut batch = std::mem::take(&mut decision.batch);
-            amend(&decision, &mut batch);
-            if batch.changes.is_empty() {
                 turn.room = Some(room);
-                return Ok((decision, None));
+                return decided.map(|(decision, _)| (decision, None));
             }
+            let (decision, batch) = decided?;
             if !decision.is_unchanged() {
                 cell.view.write().pending.push_back(decision.room.clone());
             }
@@ -523,6 +535,15 @@ impl Rooms {
         }
         let expect = stale.expect("the loop ends early only after something was stale");
         Err(CommitError::Stale(expect).into())
+    }
+
+    /// Whether another node has changed a room since it was as it is here.
+    async fn is_behind(&self, room: &Room) -> Result<bool, StorageError> {
+        if !self.store.is_shared() {
+            return Ok(false);
+        }
+        let revision = self.store.revision(&room.room_id).await?;
+        Ok(revision.is_some_and(|revision| revision > room.revision))
     }
 
     /// Stores the first decision about a room that does not exist yet. The turn is held until it
@@ -623,6 +644,16 @@ impl Rooms {
     }
 }
 
+impl Turn {
+    /// The next decision begins with what is stored: another node has changed the room. What is on
+    /// its way fails or succeeds by itself.
+    fn begin_anew(&mut self, foreign: u64) {
+        self.series += 1;
+        self.room = None;
+        self.foreign = foreign;
+    }
+}
+
 impl RoomCell {
     /// A decision of this series came to nothing: the next one begins with what is stored.
     async fn start_over(&self, series: u64) {
@@ -630,12 +661,16 @@ impl RoomCell {
         if turn.series == series {
             turn.series += 1;
             turn.room = None;
-            let mut view = self.view.write();
-            view.pending.clear();
-            // What is in memory may be behind what another node wrote.
-            view.touched += 1;
-            view.committed = None;
+            self.view.write().pending.clear();
+            self.forget();
         }
+    }
+
+    /// What is in memory may be behind what another node wrote.
+    fn forget(&self) {
+        let mut view = self.view.write();
+        view.touched += 1;
+        view.committed = None;
     }
 
     /// How often commits touched the room since it came into memory.
@@ -647,6 +682,7 @@ impl RoomCell {
         let mut view = self.view.write();
         view.touched += 1;
         let Some(own) = own else {
+            view.foreign += 1;
             view.committed = None;
             view.recent = None;
             return;

@@ -97,9 +97,24 @@ type DeviceName = (OwnedUserId, OwnedDeviceId);
 #[derive(Debug)]
 struct SyncDevice {
     sent_members: SentMembers,
-    key_counts: Option<(Position, KeyCounts)>,
+    /// The token of the last answer from this node. With another one the device comes from another
+    /// node, or begins anew: what is remembered of it here may be behind.
+    given: Option<Position>,
+    key_counts: Option<KeyCounts>,
     /// Messages that were given out but perhaps not received; `None`: not known.
     may_have_given_out: Option<bool>,
+}
+
+impl SyncDevice {
+    /// The device comes with a token; whether it goes on from the last answer of this node.
+    fn come(&mut self, since: Option<Position>) -> bool {
+        let goes_on = since.is_some() && self.given == since;
+        if !goes_on {
+            self.key_counts = None;
+            self.may_have_given_out = None;
+        }
+        goes_on
+    }
 }
 
 impl SyncDevices {
@@ -111,6 +126,7 @@ impl SyncDevices {
         let new = || {
             Arc::new(Mutex::new(SyncDevice {
                 sent_members: SentMembers::new(SENT_MEMBERS_BYTES_MAX),
+                given: None,
                 key_counts: None,
                 may_have_given_out: None,
             }))
@@ -129,6 +145,8 @@ struct Syncing {
     device_id: OwnedDeviceId,
     device: Arc<Mutex<SyncDevice>>,
     request: SyncRequest,
+    /// Whether the device comes with the token of this node's last answer.
+    goes_on: bool,
     cell: Arc<UserCell>,
 }
 
@@ -178,6 +196,7 @@ impl Server {
             self.reach(since).await?;
         }
         let device = self.sync_devices.device(&session.user_id, &device_id);
+        let goes_on = device.lock().come(request.since);
         self.receive_to_device(session, &device_id, &device, request.since)
             .await?;
         loop {
@@ -189,6 +208,7 @@ impl Server {
                 device_id: device_id.clone(),
                 device: device.clone(),
                 request: request.clone(),
+                goes_on,
                 cell: cell.clone(),
             });
             let notified = cell.notified();
@@ -332,7 +352,9 @@ impl Syncing {
     }
 
     fn end(&self, next_batch: Position) {
-        self.device.lock().sent_members.end(next_batch);
+        let mut device = self.device.lock();
+        device.sent_members.end(next_batch);
+        device.given = Some(next_batch);
     }
 
     /// Messages to this device. If there are too many for one answer, the whole answer is about
@@ -413,7 +435,7 @@ impl Syncing {
         let is_touched = news.has(
             |touch| matches!(touch, UserTouch::OneTimeKeys(device) if *device == self.device_id),
         );
-        if !is_touched && let Some((_, counts)) = &self.device.lock().key_counts {
+        if !is_touched && let Some(counts) = &self.device.lock().key_counts {
             return Ok(counts.clone());
         }
         let counts = self
@@ -421,7 +443,7 @@ impl Syncing {
             .store
             .key_counts(self.user_id(), &self.device_id)
             .await?;
-        self.device.lock().key_counts = Some((news.to, counts.clone()));
+        self.device.lock().key_counts = Some(counts.clone());
         Ok(counts)
     }
 
@@ -737,6 +759,18 @@ impl Syncing {
             for membership in changes.memberships {
                 touched.entry(membership.room_id).or_default().come_or_go();
             }
+            // Storage looks at the rooms in which the user is now; those left after what is told
+            // have a last stretch.
+            let left_later = news
+                .memberships
+                .values()
+                .filter(|now| now.position > news.to);
+            for room in left_later {
+                if memberships.contains_key(&room.room_id) {
+                    let touched = touched.entry(room.room_id.clone()).or_default();
+                    (touched.timeline, touched.receipts) = (true, true);
+                }
+            }
             return Ok(touched);
         };
         for touch in touches {
@@ -844,8 +878,11 @@ impl Syncing {
         if is_new && news.from.is_some() {
             reading.begin_anew(&*server.store, &room, &recent).await?;
         }
+        // What was read at another node is not among the receipts of this stretch.
+        let has_all_receipts = self.goes_on || news.from.is_none();
+        let receipts_since = has_all_receipts.then_some(&*receipts);
         let counter = reading
-            .count(&*server.store, &room, &recent, &receipts)
+            .count(&*server.store, &room, &recent, receipts_since)
             .await?;
         joined.unread = Unread {
             main: counts(counter.main()),

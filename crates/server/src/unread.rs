@@ -181,23 +181,23 @@ impl UserReading {
     }
 
     /// The user's counter of a room, up to date with the room's newest events and with the user's
-    /// own `receipts` among those given.
+    /// own `receipts` among those given; `None`: with all that are stored.
     pub async fn count(
         &self,
         store: &dyn Store,
         room: &Room,
         recent: &Recent,
-        receipts: &[Receipt],
+        receipts: Option<&[Receipt]>,
     ) -> Result<Counter, StorageError> {
         let known = self.counters.lock().by_room.get(&room.room_id).cloned();
         let (mut counter, before, receipts) = match known {
             Some(counter) => {
                 let before = Some(counter.clone());
-                (
-                    counter,
-                    before,
-                    own_receipts(receipts, &self.user_id, &room.room_id),
-                )
+                let own = match receipts {
+                    Some(receipts) => own_receipts(receipts, &self.user_id, &room.room_id),
+                    None => store.receipts_of(&room.room_id, &self.user_id).await?,
+                };
+                (counter, before, own)
             }
             None => {
                 let counter = self.first_counter(store, room, recent).await?;

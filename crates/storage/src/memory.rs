@@ -145,6 +145,10 @@ impl Store for MemoryStore {
         Ok(self.now().rooms(&page))
     }
 
+    async fn revision(&self, room_id: &RoomId) -> Result<Option<u64>, StorageError> {
+        Ok(self.room(room_id).await?.map(|room| room.revision))
+    }
+
     async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<StoredEvent>, StorageError> {
         let data = self.now();
         Ok(ids.iter().filter_map(|id| data.event(id)).collect())

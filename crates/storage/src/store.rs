@@ -324,6 +324,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// The newest published commit.
     fn position(&self) -> Position;
+    /// Whether other nodes write too, of whose commits this one is told a moment later.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Finishes what was handed in and closes. Nothing may be submitted afterwards.
     async fn close(&self) -> Result<(), StorageError>;
@@ -340,6 +344,8 @@ pub trait Store: Send + Sync + Debug {
     async fn room(&self, room_id: &RoomId) -> Result<Option<RoomRecord>, StorageError>;
     /// Rooms in the order of their ids.
     async fn rooms(&self, page: RoomPage) -> Result<Vec<RoomSummary>, StorageError>;
+    /// How often commits moved a room's heads ([`RoomRecord::revision`]), without the rest.
+    async fn revision(&self, room_id: &RoomId) -> Result<Option<u64>, StorageError>;
     /// Those of the events that are known, in the order asked. Each id is asked once.
     async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<StoredEvent>, StorageError>;
     /// A stretch of a timeline.

@@ -132,6 +132,8 @@ fn prepare(address: &Address) -> Result<(PostgresSession, Ledger), StorageError>
 }
 
 impl Own for Postgres {
+    const IS_SHARED: bool = true;
+
     fn close(&self) {
         self.follower.is_closed.store(true, Ordering::Release);
         self.follower.look.notify_one();

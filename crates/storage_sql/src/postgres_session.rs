@@ -29,6 +29,9 @@ use crate::{
 
 /// The advisory lock under which everything is written: "lyceum".
 const WRITE_LOCK: i64 = 0x6c79_6365_756d;
+/// A node that stands still while it writes, or is gone without a word, loses the right to write after
+/// so many milliseconds: the others wait for it.
+const WRITER_IDLE_MS_MAX: u32 = 5_000;
 /// The advisory lock of the one connection that sweeps.
 const SWEEP_LOCK: i64 = WRITE_LOCK + 1;
 /// How many rows one `INSERT` may have; statements of these sizes are prepared.
@@ -279,7 +282,8 @@ impl Session for PostgresSession {
     fn begin_write(&mut self) -> Result<(), StorageError> {
         // Statements that follow see what the last holder of the lock has committed.
         self.collected.push(Collected::Script(format!(
-            "BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {WRITER_IDLE_MS_MAX}; \
+             SELECT pg_advisory_xact_lock({WRITE_LOCK})"
         )));
         Ok(())
     }

@@ -141,6 +141,8 @@ impl SqliteStore {
 }
 
 impl crate::store::Own for Sqlite {
+    const IS_SHARED: bool = false;
+
     fn close(&self) {
         self.checkpoints.close();
         if let Some(thread) = self.checkpoint_thread.lock().take() {

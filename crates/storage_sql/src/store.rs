@@ -41,6 +41,9 @@ use crate::{
 
 /// What belongs to one engine only and must be closed with the store.
 pub(crate) trait Own: Send + Sync + Debug + 'static {
+    /// Whether other nodes write into the same database.
+    const IS_SHARED: bool;
+
     /// Ends what the engine has running. The writer has ended already.
     fn close(&self);
     /// The end that follows is to be as a crash.
@@ -204,6 +207,10 @@ impl<E: Own> Store for SqlStore<E> {
         self.publisher.position()
     }
 
+    fn is_shared(&self) -> bool {
+        E::IS_SHARED
+    }
+
     async fn close(&self) -> Result<(), StorageError> {
         // Ends within a commit or two; whoever closes has nothing else to do.
         self.end();
@@ -249,6 +256,14 @@ impl<E: Own> Store for SqlStore<E> {
     async fn rooms(&self, page: RoomPage) -> Result<Vec<RoomSummary>, StorageError> {
         self.ask(Statements::One, move |sql, _| rooms::rooms(sql, &page))
             .await
+    }
+
+    async fn revision(&self, room_id: &RoomId) -> Result<Option<u64>, StorageError> {
+        let room_id = room_id.to_owned();
+        self.ask(Statements::Lookup, move |sql, _| {
+            rooms::revision(sql, &room_id)
+        })
+        .await
     }
 
     async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<StoredEvent>, StorageError> {

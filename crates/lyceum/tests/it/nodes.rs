@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lyceum_account::push::RuleKind;
 use lyceum_media_store::{MediaStore, ThumbnailLimits};
 use lyceum_model::{BackupSession, MediaId, Membership};
+use lyceum_room::{Draft, Preset, Target};
 use lyceum_server::{
     Server,
     accounts::{logout, tags},
@@ -19,12 +20,13 @@ use lyceum_server::{
     encryption::backups::{self, Part},
     media::{Description, Fulfilment},
     push_rules,
+    rooms::NewRoom,
     sessions::Session,
 };
 use lyceum_storage::{Store, memory::MemoryStore};
 use lyceum_storage_sql::{PostgresOptions, PostgresStore};
 use ruma_common::{OwnedUserId, RoomId, UserId};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use tempfile::TempDir;
 
 /// How often each node does each thing.
@@ -47,7 +49,59 @@ async fn on_one_postgres_database() {
     };
     let open = || Arc::new(PostgresStore::open(&url, &options).unwrap());
     race(open(), open()).await;
+    take_turns(open(), open()).await;
     drop_database(&url).await;
+}
+
+/// What one node has just stored, the other one decides on, whatever it knew of the room before.
+async fn take_turns(one: Arc<dyn Store>, two: Arc<dyn Store>) {
+    let folder = tempfile::tempdir().unwrap();
+    let one = node(&folder, "one", one).await;
+    let two = node(&folder, "two", two).await;
+    let alice = Session::without_token(person(&one, "alice2").await);
+    let bob = Session::without_token(person(&one, "bob2").await);
+    let wish = NewRoom {
+        preset: Some(Preset::PublicChat),
+        ..NewRoom::default()
+    };
+    let room = one.create_room(&alice, wish).await.unwrap();
+    let say = async |node: &Arc<Server>, who: &Session| {
+        let content = json!({ "msgtype": "m.text", "body": "x" }).to_string();
+        let content = RawValue::from_string(content).unwrap();
+        let draft = Draft::message("m.room.message", content);
+        node.send_message(who, &room, draft, None, None).await
+    };
+    let call = async |node: &Arc<Server>, topic: &str| {
+        let content = json!({ "topic": topic }).to_string();
+        let content = RawValue::from_string(content).unwrap();
+        let draft = Draft::state("m.room.topic", "", content);
+        node.send_state(&alice, &room, draft, None).await.unwrap()
+    };
+    let standing = async || {
+        let rooms = one.store.memberships(&bob.user_id).await.unwrap();
+        rooms.first().map(|standing| standing.membership)
+    };
+    for _ in 0..TIMES {
+        say(&one, &alice).await.unwrap();
+        two.join_room(&bob.user_id, &room, None, None)
+            .await
+            .unwrap();
+        say(&one, &bob).await.unwrap();
+        one.leave_room(&bob.user_id, &room, None).await.unwrap();
+        two.join_room(&bob.user_id, &room, None, None)
+            .await
+            .unwrap();
+        assert_eq!(standing().await, Some(Membership::Join));
+        let target = Target {
+            user_id: bob.user_id.clone(),
+            reason: None,
+        };
+        one.kick(&alice.user_id, &room, target).await.unwrap();
+        assert_eq!(standing().await, Some(Membership::Leave));
+        let first = call(&one, "x").await;
+        call(&two, "y").await;
+        assert_ne!(call(&one, "x").await, first);
+    }
 }
 
 async fn race(one: Arc<dyn Store>, two: Arc<dyn Store>) {

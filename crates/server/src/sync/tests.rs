@@ -58,6 +58,7 @@ impl World {
                 timeout_ms: 0,
                 use_state_after: None,
             },
+            goes_on: true,
             cell: cell.expect("the memory engine answers"),
             server,
         })

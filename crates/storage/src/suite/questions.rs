@@ -244,6 +244,8 @@ impl Questions<'_> {
         for room in rooms {
             let user_id = self.chance.pick(&users()).clone();
             let room_id = &room.room_id;
+            let answer = self.store.revision(room_id).await;
+            self.note(format!("revision({room_id})"), &answer);
             let answer = self.store.receipts_of(room_id, &user_id).await;
             self.note(format!("receipts_of({room_id}, {user_id})"), &answer);
         }

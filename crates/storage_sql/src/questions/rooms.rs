@@ -63,6 +63,16 @@ pub(crate) fn room(
     }))
 }
 
+pub(crate) fn revision(sql: &mut dyn Sql, room_id: &RoomId) -> Result<Option<u64>, StorageError> {
+    let row = sql.first(
+        "SELECT h.revision FROM rooms r JOIN room_heads h ON h.room = r.number \
+         WHERE r.room_id = ?1",
+        params![room_id],
+    )?;
+    let revision = row.map(|mut row| row.take::<i64>(0)).transpose()?;
+    Ok(revision.map(i64::cast_unsigned))
+}
+
 pub(crate) fn rooms(sql: &mut dyn Sql, page: &RoomPage) -> Result<Vec<RoomSummary>, StorageError> {
     let after = page.after.as_ref().map_or("", |room_id| room_id.as_str());
     let params = params![after, page.limit];
