@@ -23,6 +23,7 @@ mod threads;
 pub use create::NewRoom;
 pub use directory::{DirectoryPage, DirectoryQuery, PublicRoom};
 pub use ephemeral::ReadMark;
+pub(crate) use ephemeral::THREAD_HOPS_MAX;
 pub use hierarchy::{DEPTH_MAX, HierarchyPage, HierarchyQuery, SpaceRoom};
 pub(crate) use joined_members::JoinedMembers;
 pub use read::{Departure, Reader, Shown};

@@ -14,14 +14,14 @@ use lyceum_account::{
     push::{self, CompiledRules, PushRules, RoomFacts, SharedRules, UserFacts},
     unread::{Counter, ReadScope},
 };
-use lyceum_model::{AccountChange, Batch, Receipt, Seq, StoredEvent, Touch, UnreadCounts};
+use lyceum_model::{AccountChange, Batch, Event, Receipt, Seq, StoredEvent, Touch, UnreadCounts};
 use lyceum_room::{Power, Room, member_content};
 use lyceum_storage::{Direction, StorageError, Store, TimelinePage};
 use parking_lot::Mutex;
-use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 
-use crate::rooms::{Recent, TimelineEntry};
+use crate::rooms::{Recent, THREAD_HOPS_MAX, TimelineEntry};
 
 /// How many users are remembered.
 const USERS_MAX: usize = 20_000;
@@ -239,7 +239,18 @@ impl UserReading {
         let facts = facts_of(room);
         let entries = entries_after(store, &room.room_id, recent, counter.up_to()).await?;
         for entry in &entries {
-            self.add(counter, room, &facts, entry);
+            let actions = self.judge(room, &facts, entry);
+            let is_own = entry.event.sender == self.user_id;
+            // Of what nobody is told, nobody need know where it belongs.
+            let thread = match is_own || actions.notify {
+                true => thread_of(store, recent, &entry.event).await?,
+                false => None,
+            };
+            counter.add(entry.seq, thread.as_deref(), &actions);
+            if is_own {
+                let scope = thread.map_or(ReadScope::Main, ReadScope::Thread);
+                counter.read_up_to(&scope, entry.seq);
+            }
         }
         for seq in redacted_by(store, &entries).await? {
             counter.forget(seq);
@@ -250,20 +261,12 @@ impl UserReading {
         Ok(())
     }
 
-    fn add(&self, counter: &mut Counter, room: &Room, facts: &RoomFacts, entry: &TimelineEntry) {
+    /// What the user's rules say of an event; of one's own one is not told.
+    fn judge(&self, room: &Room, facts: &RoomFacts, entry: &TimelineEntry) -> push::Actions {
         let event = &entry.event;
-        if event.sender == self.user_id {
-            let scope = match event.thread_root() {
-                Some(root) => ReadScope::Thread(root.clone()),
-                None => ReadScope::Main,
-            };
-            counter.add(
-                entry.seq,
-                event.thread_root().map(|root| &**root),
-                &push::Actions::default(),
-            );
-            counter.read_up_to(&scope, entry.seq);
-            return;
+        let is_gone = entry.redacted_because.is_some();
+        if event.sender == self.user_id || is_gone || self.ignored.contains(&event.sender) {
+            return push::Actions::default();
         }
         let member = room.state.member(&self.user_id);
         let display_name = member.and_then(|member| member_content(&member.event).displayname);
@@ -279,13 +282,7 @@ impl UserReading {
             user_id: &self.user_id,
             display_name: display_name.as_deref(),
         };
-        let is_gone = entry.redacted_because.is_some();
-        let actions = if is_gone || self.ignored.contains(&event.sender) {
-            push::Actions::default()
-        } else {
-            push::evaluate(&self.rules, &entry.push_event(), &facts, &user)
-        };
-        counter.add(entry.seq, event.thread_root().map(|root| &**root), &actions);
+        push::evaluate(&self.rules, &entry.push_event(), &facts, &user)
     }
 
     /// A counter to begin with: the stored one, or one that begins where the user joined.
@@ -341,6 +338,36 @@ impl UserReading {
         };
         Ok(joined.max(earliest_of(recent)))
     }
+}
+
+/// The thread that an event is part of, by itself or through what it relates to (Client-Server API,
+/// "Threaded read receipts").
+async fn thread_of(
+    store: &dyn Store,
+    recent: &Recent,
+    event: &Arc<Event>,
+) -> Result<Option<OwnedEventId>, StorageError> {
+    let mut event = event.clone();
+    for _ in 0..=THREAD_HOPS_MAX {
+        if let Some(root) = event.thread_root() {
+            return Ok(Some(root.clone()));
+        }
+        let Some(relation) = &event.relates_to else {
+            break;
+        };
+        let parent = match recent.event(&relation.parent) {
+            Some(entry) => Some(entry.event.clone()),
+            None => {
+                let found = store.events(std::slice::from_ref(&relation.parent)).await?;
+                found.into_iter().next().map(|stored| stored.event)
+            }
+        };
+        let Some(parent) = parent.filter(|parent| parent.room_id == event.room_id) else {
+            break;
+        };
+        event = parent;
+    }
+    Ok(None)
 }
 
 /// No event before this one is judged.

@@ -120,7 +120,8 @@ async fn relations(
         .await
         .map_err(not_found)?;
     let parent = server.event_for(&reader, &wanted.event_id).await;
-    parent.map_err(MatrixError::from)?;
+    let (parent, _) = parent.map_err(MatrixError::from)?;
+    let is_redacted = parent.redacted_because.is_some();
     let from = match token_of(parameters.from.as_deref())? {
         Some(from) => Some(seq_of(server, &wanted.room_id, from).await?),
         None => None,
@@ -133,6 +134,7 @@ async fn relations(
     let query = RelationsQuery {
         kind: wanted.kind.as_deref(),
         event_type: wanted.event_type.as_deref(),
+        without_edits_of: is_redacted.then_some(&*wanted.event_id),
         direction,
         from,
         until,

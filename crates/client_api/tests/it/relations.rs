@@ -226,3 +226,34 @@ pub(crate) fn bodies(answer: &Value) -> String {
     let body = |event: &Value| event["content"]["body"].as_str().unwrap_or("-").to_owned();
     events.iter().map(body).collect::<Vec<_>>().join(" ")
 }
+
+#[tokio::test]
+async fn edits_of_what_was_redacted_are_not_told() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let room = alice.create_public().await;
+    let said = alice.say(&room, "secret").await;
+    let edit = json!({ "rel_type": "m.replace", "event_id": said });
+    let content = json!({ "msgtype": "m.text", "body": "* secret",
+        "m.new_content": { "msgtype": "m.text", "body": "secret" }, "m.relates_to": edit });
+    alice
+        .send_event(&room, "m.room.message", content)
+        .await
+        .ok();
+    let reference = json!({ "rel_type": "m.reference", "event_id": said });
+    let content = json!({ "msgtype": "m.text", "body": "see", "m.relates_to": reference });
+    alice
+        .send_event(&room, "m.room.message", content)
+        .await
+        .ok();
+    let count = async || {
+        let told = alice
+            .get(&format!("/v1/rooms/{room}/relations/{said}"))
+            .await;
+        told.ok()["chunk"].as_array().unwrap().len()
+    };
+    assert_eq!(count().await, 2);
+    let path = format!("/v3/rooms/{room}/redact/{said}/1");
+    alice.put(&path, json!({})).await.ok();
+    assert_eq!(count().await, 1);
+}

@@ -254,3 +254,18 @@ async fn summaries_are_for_those_who_could_come_in() {
     assert_eq!(summary["allowed_room_ids"], json!([open]));
     assert_eq!(bob.get(&path(&open)).await.ok()["membership"], "join");
 }
+
+#[tokio::test]
+async fn rooms_that_nobody_is_in_are_not_listed() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let body = json!({ "preset": "public_chat", "visibility": "public", "name": "Empty" });
+    let room = alice.create(body).await;
+    let count = async || {
+        let told = alice.get("/v3/publicRooms").await.ok();
+        told["chunk"].as_array().unwrap().len()
+    };
+    assert_eq!(count().await, 1);
+    alice.leave(&room).await;
+    assert_eq!(count().await, 0);
+}

@@ -266,3 +266,20 @@ async fn redacted_state_says_by_what_wherever_it_is_told() {
     let because = &one["unsigned"]["redacted_because"]["event_id"];
     assert_eq!(*because, redacted["event_id"], "{one}");
 }
+
+#[tokio::test]
+async fn members_by_state_have_their_names() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    let path = format!("/v3/rooms/{room}/state/m.room.member/{}", bob.user_id);
+    for (who, membership) in [(&alice, "invite"), (&bob, "join")] {
+        let body = json!({ "membership": membership });
+        who.put(&path, body).await.ok();
+        let expected = json!({ "membership": membership, "displayname": "bob" });
+        who.get(&path).await.expect(200, expected);
+    }
+    let named = json!({ "membership": "join", "displayname": "Robert" });
+    bob.put(&path, named.clone()).await.ok();
+    bob.get(&path).await.expect(200, named);
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    chat::next_batch,
     harness::{Client, TestServer},
     relations::{bodies, relate},
 };
@@ -156,4 +157,38 @@ async fn only_what_one_may_see() {
     assert_eq!(answer["chunk"][0]["content"], json!({}));
     let thread = &answer["chunk"][0]["unsigned"]["m.relations"]["m.thread"];
     assert_eq!(thread["count"], 1);
+}
+
+/// What is said in a thread by way of something else in it belongs to it too.
+#[tokio::test]
+async fn what_relates_to_a_thread_is_unread_and_read_in_it() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.create_public().await;
+    bob.join(&room).await;
+    let root = alice.say(&room, "root").await;
+    let relate = async |who: &Client, kind: &str, relation: Value| {
+        let content = json!({ "msgtype": "m.text", "body": "x", "m.relates_to": relation });
+        let sent = who.send_event(&room, kind, content).await.ok();
+        sent["event_id"].as_str().unwrap().to_owned()
+    };
+    let in_thread = json!({ "rel_type": "m.thread", "event_id": root });
+    let reply = relate(&alice, "m.room.message", in_thread).await;
+    alice.say(&room, "aside").await;
+    let reference = json!({ "rel_type": "m.reference", "event_id": reply });
+    relate(&alice, "m.room.message", reference).await;
+    let filter = "filter=%7B%22room%22:%7B%22timeline%22:%7B\
+                  %22unread_thread_notifications%22:true%7D%7D%7D";
+    let unread = |told: &Value| {
+        let told = &told["rooms"]["join"][&room];
+        let main = told["unread_notifications"]["notification_count"].as_u64();
+        let thread = &told["unread_thread_notifications"][&root]["notification_count"];
+        (main, thread.as_u64())
+    };
+    let first = bob.sync(filter).await;
+    assert_eq!(unread(&first), (Some(2), Some(2)));
+    let reaction = json!({ "rel_type": "m.annotation", "event_id": reply, "key": "x" });
+    relate(&bob, "m.reaction", reaction).await;
+    let query = format!("{filter}&since={}", next_batch(&first));
+    assert_eq!(unread(&bob.sync(&query).await), (Some(2), None));
 }

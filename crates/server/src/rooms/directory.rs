@@ -153,7 +153,8 @@ impl Server {
                 .room_types
                 .as_ref()
                 .is_none_or(|types| types.contains(&room.room_type));
-            if matches_term && matches_type {
+            // Nobody comes into a room that nobody is in.
+            if matches_term && matches_type && room.num_joined_members > 0 {
                 found.push(room);
             }
         }

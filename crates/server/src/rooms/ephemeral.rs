@@ -30,7 +30,7 @@ pub struct ReadMark {
 }
 
 /// How many relations are followed to find the thread of an event.
-const THREAD_HOPS_MAX: usize = 3;
+pub(crate) const THREAD_HOPS_MAX: usize = 3;
 /// The kind of account data that holds the read marker.
 const FULLY_READ: &str = "m.fully_read";
 

@@ -27,6 +27,8 @@ pub struct RelationsQuery<'a> {
     pub kind: Option<&'a str>,
     /// Only events of this type.
     pub event_type: Option<&'a str>,
+    /// Not the edits of this event: they would show what was redacted.
+    pub without_edits_of: Option<&'a EventId>,
     /// In which order.
     pub direction: Direction,
     /// The gap before this place is where to begin; `None`: at the end of the timeline, or, going
@@ -250,7 +252,13 @@ impl Server {
 
 impl RelationsQuery<'_> {
     fn wants(&self, event: &Event) -> bool {
-        self.event_type
-            .is_none_or(|event_type| *event.kind == *event_type)
+        let is_hidden_edit = event.relates_to.as_ref().is_some_and(|relation| {
+            &*relation.kind == "m.replace"
+                && self
+                    .without_edits_of
+                    .is_some_and(|of| *relation.parent == *of)
+        });
+        let is_wanted = |event_type: &str| *event.kind == *event_type;
+        !is_hidden_edit && self.event_type.is_none_or(is_wanted)
     }
 }

@@ -10,7 +10,10 @@ use lyceum_room::{Decision, Draft, Past, Redaction, State};
 use lyceum_storage::{StateOf, StateSide, StateWanted, StorageError};
 use ruma_common::{EventId, OwnedEventId, OwnedUserId, RoomAliasId, RoomId, UserId};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{Server, rooms::RoomError, sessions::Session};
 
@@ -96,7 +99,7 @@ impl Server {
         &self,
         session: &Session,
         room_id: &RoomId,
-        draft: Draft,
+        mut draft: Draft,
         sent_at: Option<Timestamp>,
     ) -> Result<Sent, RoomError> {
         if draft.kind == "m.room.canonical_alias" {
@@ -108,6 +111,7 @@ impl Server {
             }
             if matches!(&*membership, "invite" | "join" | "knock") {
                 self.refuse_blocked(room_id).await?;
+                draft.content = self.with_profile(&user_id, draft.content).await?;
             }
         }
         if session.is_shadow_banned && self.comes_or_goes(session, room_id, &draft).await? {
@@ -122,6 +126,33 @@ impl Server {
         }
         self.send_message(session, room_id, draft, None, sent_at)
             .await
+    }
+
+    /// The content of a member event with the name and picture of the user where it says nothing of
+    /// them, as other ways into a room fill them in.
+    async fn with_profile(
+        &self,
+        user_id: &UserId,
+        content: Box<RawValue>,
+    ) -> Result<Box<RawValue>, RoomError> {
+        let Some(mut fields) = fields_of(&content) else {
+            return Ok(content);
+        };
+        let profile = self.profile(user_id).await?;
+        let known = [
+            ("displayname", profile.displayname),
+            ("avatar_url", profile.avatar_url),
+        ];
+        let missing = known.map(|(key, value)| (key, value.filter(|_| !fields.contains_key(key))));
+        let missing =
+            missing.map(|(key, value)| (key, value.and_then(|text| to_raw_value(&text).ok())));
+        for (key, value) in &missing {
+            if let Some(value) = value {
+                fields.insert(Cow::Borrowed(key), value);
+            }
+        }
+        to_raw_value(&fields)
+            .map_err(|_| MatrixError::internal("The content could not be written").into())
     }
 
     /// Whether a user comes into a room or leaves it with this, and does more than rename
