@@ -189,9 +189,16 @@ impl Server {
         }
     }
 
-    /// After a start: whoever was online when the server ended may be gone.
+    /// Whoever was online when a node ended may be gone. Where there are others, those who are away
+    /// may well be at one of them; who is online has done something lately.
     pub(crate) async fn forget_attendance(&self) {
         let now = self.clock.now();
+        let is_shared = self.store.is_shared();
+        let is_there = |state| match state {
+            PresenceState::Online => true,
+            PresenceState::Unavailable => !is_shared,
+            PresenceState::Offline => false,
+        };
         let to = self.store.position();
         let known = self
             .store
@@ -201,8 +208,7 @@ impl Server {
             .unwrap_or_default()
             .into_iter()
             .filter(|presence| {
-                presence.state != PresenceState::Offline
-                    && now.ms_since(presence.last_active) > FORGOTTEN_AFTER_MS
+                is_there(presence.state) && now.ms_since(presence.last_active) > FORGOTTEN_AFTER_MS
             })
             .map(|presence| presence.user_id)
             .collect();

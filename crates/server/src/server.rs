@@ -394,6 +394,12 @@ impl Server {
                 server.forget_attendance().await;
             }
         });
+        if self.store.is_shared() {
+            // Another node may end without a word.
+            every("forget who was online elsewhere", 300, |server| {
+                Box::pin(async move { server.forget_attendance().await })
+            });
+        }
         every("sweep caches", 5, |server| {
             Box::pin(async move {
                 server.feed.sweep(server.clock.now());
