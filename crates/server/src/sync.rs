@@ -759,18 +759,6 @@ impl Syncing {
             for membership in changes.memberships {
                 touched.entry(membership.room_id).or_default().come_or_go();
             }
-            // Storage looks at the rooms in which the user is now; those left after what is told
-            // have a last stretch.
-            let left_later = news
-                .memberships
-                .values()
-                .filter(|now| now.position > news.to);
-            for room in left_later {
-                if memberships.contains_key(&room.room_id) {
-                    let touched = touched.entry(room.room_id.clone()).or_default();
-                    (touched.timeline, touched.receipts) = (true, true);
-                }
-            }
             return Ok(touched);
         };
         for touch in touches {

@@ -185,11 +185,12 @@ pub struct RoomMembership {
 /// What happened to a user in `(from, to]`, as far as it cannot be asked for by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserChanges {
-    /// Rooms in which the user is joined now and that have timeline events since.
+    /// Rooms with timeline events since, in which the user is joined now, or came or went after the
+    /// stretch, and so may have been joined in it.
     pub timelines: Vec<OwnedRoomId>,
-    /// Joined rooms with receipts since, private ones too.
+    /// Of those rooms the ones with receipts since, private ones too.
     pub receipts: Vec<OwnedRoomId>,
-    /// Joined rooms in which somebody began or stopped typing since.
+    /// Of those rooms the ones in which somebody began or stopped typing since.
     pub typing: Vec<OwnedRoomId>,
     /// The user's memberships that changed since, of all kinds.
     pub memberships: Vec<RoomMembership>,

@@ -234,7 +234,8 @@ impl Data {
             if is_between(member.position) {
                 changes.memberships.push(member.clone());
             }
-            if member.membership != Membership::Join {
+            // Who came or went after `to` may have been in the room then.
+            if member.membership != Membership::Join && member.position <= to {
                 continue;
             }
             let mut timeline = room.timeline.iter().filter(|(seq, _)| **seq > Seq(0));

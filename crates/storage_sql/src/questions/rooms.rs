@@ -552,8 +552,8 @@ pub(crate) fn changes_for(
     let rows = sql.query(
         "SELECT h.room, h.last_seq, h.last_position FROM memberships m \
          JOIN room_heads h ON h.room = m.room \
-         WHERE m.who = ?1 AND m.membership = 0 AND h.last_position > ?2",
-        params![user, from],
+         WHERE m.who = ?1 AND (m.membership = 0 OR m.position > ?3) AND h.last_position > ?2",
+        params![user, from, to],
     )?;
     let mut timelines = Vec::new();
     for mut row in rows {
@@ -567,7 +567,8 @@ pub(crate) fn changes_for(
     }
     changes.timelines = sorted_rooms(sql, timelines)?;
     let receipts = sql.query(
-        "SELECT m.room FROM memberships m WHERE m.who = ?1 AND m.membership = 0 AND EXISTS \
+        "SELECT m.room FROM memberships m \
+         WHERE m.who = ?1 AND (m.membership = 0 OR m.position > ?3) AND EXISTS \
          (SELECT 1 FROM receipts c WHERE c.room = m.room AND c.position > ?2 \
          AND c.position <= ?3)",
         params![user, from, to],
@@ -575,7 +576,8 @@ pub(crate) fn changes_for(
     changes.receipts = sorted_rooms(sql, numbers(receipts)?)?;
     let typing = sql.query(
         "SELECT m.room FROM memberships m JOIN typing t ON t.room = m.room \
-         WHERE m.who = ?1 AND m.membership = 0 AND t.position > ?2 AND t.position <= ?3",
+         WHERE m.who = ?1 AND (m.membership = 0 OR m.position > ?3) \
+         AND t.position > ?2 AND t.position <= ?3",
         params![user, from, to],
     )?;
     changes.typing = sorted_rooms(sql, numbers(typing)?)?;
