@@ -154,8 +154,7 @@ async fn joined(
     Segments(room_id): Segments<OwnedRoomId>,
 ) -> Answer {
     let room = app.server.rooms.room(&room_id).await?;
-    if room.is_none() && requester.is_provisioning() {
-        // Of a room that was deleted: nobody is in it.
+    if requester.is_provisioning() && app.server.is_over(&room_id).await? {
         return Ok(json(&json!({ "joined": {} })));
     }
     let is_member = |room: &lyceum_room::Room| {

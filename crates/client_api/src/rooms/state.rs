@@ -90,8 +90,8 @@ async fn entry(
     Query(parameters): Query<Parameters>,
 ) -> Answer {
     let server = &app.server;
-    if are_levels_of_platform(&requester, &kind) && server.rooms.room(&room_id).await?.is_none() {
-        // Of a room that was deleted: nobody has a level in it.
+    if are_levels_of_platform(&requester, &kind) && server.is_over(&room_id).await? {
+        // Nobody has a level in it.
         return Ok(json(&json!({ "users": {} })));
     }
     let reader = server
@@ -141,9 +141,8 @@ async fn set(
     requester.limit(&app, Limit::Message)?;
     refuse_create(&kind)?;
     app.server.active(&requester.user_id);
-    if are_levels_of_platform(&requester, &kind) && app.server.rooms.room(&room_id).await?.is_none()
-    {
-        let why = "This server does not know that room";
+    if are_levels_of_platform(&requester, &kind) && app.server.is_over(&room_id).await? {
+        let why = "Nobody is in that room any more";
         return Ok(passed_over(room_id.as_str(), why));
     }
     let is_bent = requester.is_provisioning() && key.is_empty();

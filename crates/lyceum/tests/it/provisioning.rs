@@ -425,4 +425,26 @@ fn what_is_not_there_or_has_a_wrong_shape_stops_nobody() {
     assert_eq!(told.status, 404, "{told:?}");
     let told = scene.server.ask(&scene.admin, "PUT", &user("new"), "[]");
     assert_eq!(told.status, 400, "{told:?}");
+
+    // So it is with a room that an admin shut down without purging it.
+    let shut = format!("/_synapse/admin/v1/rooms/{}", php(&scene.room));
+    let done = scene
+        .server
+        .ask(&scene.admin, "DELETE", &shut, r#"{"purge":false}"#);
+    assert_eq!(done.status, 200, "{done:?}");
+    let room = format!("/_matrix/client/v3/rooms/{}", php(&scene.room));
+    let join = format!("/_synapse/admin/v1/join/{}", php(&scene.room));
+    let levels = format!("{room}/state/m.room.power_levels");
+    let joined = format!("{room}/joined_members");
+    for (method, path, body) in [
+        ("GET", levels.as_str(), "[]"),
+        ("PUT", &levels, r#"{"users":[]}"#),
+        ("GET", &joined, "[]"),
+        ("POST", &join, &stud),
+        ("POST", &kick, &stud),
+    ] {
+        let answer = scene.ask(method, path, body);
+        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        assert!(answer.json().get("room_id").is_none(), "{answer:?}");
+    }
 }

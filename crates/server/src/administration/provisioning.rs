@@ -137,6 +137,13 @@ impl Server {
         Ok(user.as_ref().is_some_and(is_protected))
     }
 
+    /// Whether an admin has deleted a room, or shut it down: nobody is in it, and it does not come
+    /// back. A learning platform keeps its id all the same.
+    pub async fn is_over(&self, room_id: &RoomId) -> Result<bool, StorageError> {
+        let room = self.rooms.room(room_id).await?;
+        Ok(room.is_none_or(|room| room.state.joined_count() == 0))
+    }
+
     /// A piece of state as a learning platform sends it, put right.
     pub async fn bent_state(
         &self,

@@ -104,7 +104,8 @@ impl Server {
         };
         let room_id = self.room_of(room).await?;
         let known = self.rooms.room(&room_id).await?;
-        let known = known.ok_or(RoomError::UnknownRoom)?;
+        let is_alive = |room: &Room| room.state.joined_count() > 0;
+        let known = known.filter(is_alive).ok_or(RoomError::UnknownRoom)?;
         if !known.is_joined(by) {
             let why = format!("User {by} not in room {room_id}");
             return Err(MatrixError::forbidden(why).into());
