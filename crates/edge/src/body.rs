@@ -55,8 +55,8 @@ pub struct BriefBody<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BriefBody<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let bytes = read(request, BRIEF_BODY_BYTES_MAX).await?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let BriefBytes(bytes) = BriefBytes::from_request(request, state).await?;
         JsonBody::parse(&bytes).map(|JsonBody(value)| Self(value))
     }
 }
@@ -75,8 +75,9 @@ impl<S: Send + Sync> FromRequest<S> for BriefBytes {
 
 impl<T: DeserializeOwned> JsonBody<T> {
     /// Reads JSON; tells apart what is no JSON (`M_NOT_JSON`) and what has a wrong shape
-    /// (`M_BAD_JSON`), or what cannot be kept as it is: integers beyond 2^53, deep nesting. A list would pass for a struct with its fields in order; it is refused, since
-    /// no body of this API is one.
+    /// (`M_BAD_JSON`), or what cannot be kept as it is: integers beyond 2^53, deep nesting. A list
+    /// would pass for a struct with its fields in order; it is refused, since no body of this API
+    /// is one.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let bytes = if bytes.trim_ascii().is_empty() {
             EMPTY_BODY

@@ -318,7 +318,7 @@ impl Feed {
             self.wake_soon(woken.soon);
         }
         let rest = woken.now.split_off(woken.now.len().min(WOKEN_AT_ONCE));
-        wake(&woken.now);
+        wake(woken.now);
         if !rest.is_empty() {
             self.rest.lock().extend(rest);
             self.rest_waits.notify_one();
@@ -337,7 +337,7 @@ impl Feed {
         loop {
             self.rest_waits.notified().await;
             let rest = std::mem::take(&mut *self.rest.lock());
-            wake(&rest);
+            wake(rest);
         }
     }
 
@@ -347,9 +347,7 @@ impl Feed {
             self.crowd_waits.notified().await;
             tokio::time::sleep(CROWD_PAUSE).await;
             let crowd = std::mem::take(&mut *self.crowd.lock());
-            for cell in crowd.values() {
-                cell.notify.notify_waiters();
-            }
+            wake(crowd.into_values());
         }
     }
 }
@@ -362,7 +360,7 @@ struct Woken {
     soon: Vec<Arc<UserCell>>,
 }
 
-fn wake(cells: &[Arc<UserCell>]) {
+fn wake(cells: impl IntoIterator<Item = Arc<UserCell>>) {
     for cell in cells {
         cell.notify.notify_waiters();
     }

@@ -51,16 +51,11 @@ impl MayBeStale for PushRulesError {
     }
 }
 
-/// The rules from what is stored of them.
-pub fn rules_of(user_id: &UserId, stored: Option<&str>) -> PushRules {
-    PushRules::load(user_id, stored)
-}
-
 /// A user's push rules.
 pub async fn load(server: &Server, user_id: &UserId) -> Result<PushRules, StorageError> {
     let entry = server.store.account_data_entry(user_id, None, KIND).await?;
     let stored = entry.and_then(|entry| entry.content);
-    Ok(rules_of(user_id, stored.as_deref()))
+    Ok(PushRules::load(user_id, stored.as_deref()))
 }
 
 /// Changes a user's push rules. `change` is called again when another node was faster.
@@ -80,7 +75,7 @@ async fn try_change(
 ) -> Result<(), PushRulesError> {
     let entry = server.store.account_data_entry(user_id, None, KIND).await?;
     let stored = entry.as_ref().and_then(|entry| entry.content.as_deref());
-    let mut rules = rules_of(user_id, stored);
+    let mut rules = PushRules::load(user_id, stored);
     change(&mut rules)?;
     let content = rules.content().to_string();
     if content.len() > RULES_BYTES_MAX {

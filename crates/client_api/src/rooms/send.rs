@@ -100,7 +100,7 @@ pub(super) async fn limit_unless_sent(
     let Err(refusal) = requester.limit(app, Limit::Message) else {
         return Ok(None);
     };
-    match app.server.sent_before(requester, name.clone()).await? {
+    match app.server.sent_before(&name.clone().of(requester)).await? {
         Some(event_id) => Ok(Some(event_id)),
         None => Err(refusal),
     }

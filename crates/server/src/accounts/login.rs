@@ -160,7 +160,7 @@ async fn check_password(
         return Err(LoginError::WrongCredentials);
     };
     let stored = user.password_hash.as_deref().unwrap_or_default();
-    if password::is_outdated(stored, &passwords::parameters(server))
+    if password::is_outdated(stored, &server.config.passwords.parameters())
         && let Ok(hash) = passwords::hash_unchecked(server, password).await
     {
         let mut batch = Batch::new();

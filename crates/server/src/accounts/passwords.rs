@@ -2,7 +2,7 @@
 
 use lyceum_account::{
     names::{self, Identifier},
-    password::{self, PasswordError, PasswordParameters, PasswordPolicy},
+    password::{self, PasswordError, PasswordPolicy},
 };
 use lyceum_model::{AccountChange, Batch, Expect, MatrixError, User};
 use lyceum_storage::{CommitError, StorageError};
@@ -13,11 +13,6 @@ use crate::{
     Server, chance,
     decide::{MayBeStale, decide},
 };
-
-/// The configured cost of a hash.
-pub fn parameters(server: &Server) -> PasswordParameters {
-    server.config.passwords.parameters()
-}
 
 /// Whether a new password is allowed.
 pub fn check_policy(server: &Server, password: &str) -> Result<(), PasswordError> {
@@ -35,7 +30,7 @@ pub async fn hash(server: &Server, password: String) -> Result<String, PasswordE
 
 /// Hashes a password that was allowed before.
 pub async fn hash_unchecked(server: &Server, password: String) -> Result<String, PasswordError> {
-    let parameters = parameters(server);
+    let parameters = server.config.passwords.parameters();
     let salt: [u8; 16] = chance::bytes();
     off_the_threads(server, move || {
         password::hash(&password, &salt, &parameters)
@@ -47,7 +42,7 @@ pub async fn hash_unchecked(server: &Server, password: String) -> Result<String,
 /// Whether this is the user's password. Takes as long when there is no such user.
 pub async fn is_password_of(server: &Server, user: Option<&User>, password: String) -> bool {
     let stored = user.and_then(|user| user.password_hash.clone());
-    let parameters = parameters(server);
+    let parameters = server.config.passwords.parameters();
     let verified = off_the_threads(server, move || match stored {
         Some(stored) => password::verify(&password, &stored),
         None => {

@@ -65,8 +65,7 @@ impl Server {
         if let Err(error) = self.check_relation(session, room_id, &draft).await {
             // What was granted once stays granted.
             if let (RoomError::Refused(_), Some(name)) = (&error, transaction)
-                && let Some(TransactionOutcome::Event(event_id)) =
-                    self.store.transaction(&name.of(session)).await?
+                && let Some(event_id) = self.sent_before(&name.of(session)).await?
             {
                 return Ok(event_id);
             }
@@ -84,10 +83,9 @@ impl Server {
     /// The event that was sent by a transaction, if there was one.
     pub async fn sent_before(
         &self,
-        session: &Session,
-        transaction: TransactionName,
-    ) -> Result<Option<OwnedEventId>, StorageError> {
-        let outcome = self.store.transaction(&transaction.of(session)).await?;
+        transaction: &TransactionId,
+    ) -> Result<Option<Sent>, StorageError> {
+        let outcome = self.store.transaction(transaction).await?;
         Ok(outcome.and_then(|outcome| match outcome {
             TransactionOutcome::Event(event_id) => Some(event_id),
             TransactionOutcome::Done => None,
@@ -143,9 +141,10 @@ impl Server {
             ("displayname", profile.displayname),
             ("avatar_url", profile.avatar_url),
         ];
-        let missing = known.map(|(key, value)| (key, value.filter(|_| !fields.contains_key(key))));
-        let missing =
-            missing.map(|(key, value)| (key, value.and_then(|text| to_raw_value(&text).ok())));
+        let missing = known.map(|(key, value)| {
+            let value = value.filter(|_| !fields.contains_key(key));
+            (key, value.and_then(|text| to_raw_value(&text).ok()))
+        });
         for (key, value) in &missing {
             if let Some(value) = value {
                 fields.insert(Cow::Borrowed(key), value);
@@ -279,7 +278,7 @@ impl Server {
             None => None,
         };
         if let (Some(id), None) = (&transaction, &running)
-            && let Some(TransactionOutcome::Event(event_id)) = self.store.transaction(id).await?
+            && let Some(event_id) = self.sent_before(id).await?
         {
             return Ok(event_id);
         }
@@ -302,7 +301,7 @@ impl Server {
         };
         // What was granted once stays granted, whatever has become of the sender's rights.
         if let (Some(id), RoomError::Repeated(_) | RoomError::Denied(_)) = (&transaction, &error)
-            && let Some(TransactionOutcome::Event(event_id)) = self.store.transaction(id).await?
+            && let Some(event_id) = self.sent_before(id).await?
         {
             return Ok(event_id);
         }

@@ -1,5 +1,7 @@
 //! What changes about keys, messages to devices and backups do.
 
+use std::collections::HashSet;
+
 use lyceum_model::{AccountChange, BackupSession, BackupVersion, CrossSigningUsage, OneTimeKey};
 use lyceum_storage::{StorageError, fingerprint};
 use ruma_common::{DeviceId, RoomId, UserId};
@@ -249,25 +251,25 @@ impl Apply<'_> {
     ) -> Result<(), StorageError> {
         let user = self.ledger.user(self.sql, user_id)?;
         let ids: Vec<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
-        let mut present = std::collections::HashSet::new();
         let rows = self.sql.query(
             "SELECT key_id FROM one_time_keys \
              WHERE who = ?1 AND device_id = ?2 AND key_id IN (?3[])",
             params![user, device_id, &ids],
         )?;
-        for mut row in rows {
-            present.insert(row.take::<String>(0)?);
-        }
+        let mut present: HashSet<String> = rows
+            .into_iter()
+            .map(|mut row| row.take(0))
+            .collect::<Result<_, _>>()?;
         let fingerprints: Vec<i64> = keys.iter().map(fingerprint).collect();
-        let mut taken = std::collections::HashSet::new();
         let rows = self.sql.query(
             "SELECT fingerprint FROM taken_keys \
              WHERE who = ?1 AND device_id = ?2 AND fingerprint IN (?3[])",
             params![user, device_id, &fingerprints],
         )?;
-        for mut row in rows {
-            taken.insert(row.take::<i64>(0)?);
-        }
+        let taken: HashSet<i64> = rows
+            .into_iter()
+            .map(|mut row| row.take(0))
+            .collect::<Result<_, _>>()?;
         let mut values = Vec::with_capacity(keys.len() * ONE_TIME_KEYS.columns);
         for (key, fingerprint) in keys.iter().zip(fingerprints) {
             if taken.contains(&fingerprint) {
